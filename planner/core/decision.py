@@ -1,0 +1,162 @@
+"""What the planner decided, and why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+
+class Action(StrEnum):
+    """Whether a decision changes anything."""
+
+    HOLD = "hold"
+    SCALE = "scale"
+
+
+class Bound(StrEnum):
+    """What fixed the target of a pool."""
+
+    LOAD = "load"
+    MINIMUM = "minimum"
+    BUDGET = "budget"
+    PATIENCE = "patience"
+    IDLE = "idle"
+    BLIND = "blind"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadForecast:
+    """The load expected for the next interval.
+
+    Attributes:
+        requests: Requests expected to arrive.
+        requests_p10: Their 0.1 quantile.
+        requests_p90: Their 0.9 quantile.
+        isl: Mean input sequence length, tokens.
+        osl: Mean output sequence length, tokens.
+        interval: Length of the interval, seconds.
+    """
+
+    requests: float
+    requests_p10: float
+    requests_p90: float
+    isl: float
+    osl: float
+    interval: float
+
+    @property
+    def request_rate_rps(self) -> float:
+        """Expected arrivals per second."""
+        return self.requests / self.interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolExplanation:
+    """How the target of one pool came about.
+
+    Attributes:
+        previous: Workers asked for before this decision; None if unknown.
+        required: Workers that the load needs, before minimum, patience and budget; None when blind.
+        target: Workers decided on.
+        bound_by: What fixed the target.
+        correction_factor: Observed over expected latency, as learnt so far; 1 when nothing was learnt.
+        expected_ms: Latency the profile expects at the observed load, milliseconds; None if unknown.
+        observed_ms: Latency observed, milliseconds; None if unknown.
+        target_ms: The SLA target, milliseconds.
+        feasible: Whether an engine could meet the target at the forecast lengths at all.
+    """
+
+    previous: int | None
+    required: int | None
+    target: int
+    bound_by: Bound
+    correction_factor: float
+    expected_ms: float | None
+    observed_ms: float | None
+    target_ms: float
+    feasible: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Everything a person on call needs to understand a decision.
+
+    Attributes:
+        reason: One sentence.
+        forecast: The load the decision was sized for; None when nothing was ever observed.
+        prefill: How the prefill target came about.
+        decode: How the decode target came about.
+        warnings: What needs attention, a sentence each.
+    """
+
+    reason: str
+    forecast: LoadForecast | None
+    prefill: PoolExplanation
+    decode: PoolExplanation
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The numbers of workers that should run from now on.
+
+    Attributes:
+        time: When it was decided, seconds since the epoch (the time of the observation).
+        action: ``scale`` if a target differs from what was asked for before, else ``hold``.
+        prefill: Prefill workers.
+        decode: Decode workers.
+        explanation: Why.
+    """
+
+    time: float
+    action: Action
+    prefill: int
+    decode: int
+    explanation: Explanation
+
+    @property
+    def previous_prefill(self) -> int | None:
+        """Prefill workers asked for before; None if unknown."""
+        return self.explanation.prefill.previous
+
+    @property
+    def previous_decode(self) -> int | None:
+        """Decode workers asked for before; None if unknown."""
+        return self.explanation.decode.previous
+
+    def to_dict(self) -> dict[str, Any]:
+        """The decision as plain dictionaries, lists, strings and numbers."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """The decision as one line of JSON."""
+        return json.dumps(self.to_dict(), separators=(",", ":"))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The decision that ``to_dict`` gave ``data`` for.
+
+        Raises:
+            KeyError, TypeError, ValueError: ``data`` is not of that shape.
+        """
+        why = data["explanation"]
+        forecast = why["forecast"]
+        return cls(
+            time=data["time"],
+            action=Action(data["action"]),
+            prefill=data["prefill"],
+            decode=data["decode"],
+            explanation=Explanation(
+                reason=why["reason"],
+                forecast=LoadForecast(**forecast) if forecast else None,
+                prefill=_pool(why["prefill"]),
+                decode=_pool(why["decode"]),
+                warnings=tuple(why["warnings"]),
+            ),
+        )
+
+
+def _pool(data: dict[str, Any]) -> PoolExplanation:
+    return PoolExplanation(**{**data, "bound_by": Bound(data["bound_by"])})

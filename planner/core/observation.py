@@ -1,0 +1,114 @@
+"""What was seen of a deployment over one interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many workers of one pool exist, by what they do.
+
+    Attributes:
+        ready: Workers that serve requests.
+        pending: Workers that were asked for and do not serve yet.
+        draining: Workers that finish what they have and take nothing new.
+    """
+
+    ready: int
+    pending: int = 0
+    draining: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse counts that no deployment can have.
+
+        Raises:
+            ValueError: A count is negative.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value < 0:
+                raise ValueError(f"Workers.{field.name} is {value}; a count of workers is 0 or more")
+
+    @property
+    def requested(self) -> int:
+        """Workers that serve or are about to: what the last scaling asked for."""
+        return self.ready + self.pending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What is known about the load and the workers at the end of one interval.
+
+    Every field but ``time`` and ``interval`` may be ``None``, which means *unknown*. Unknown is not zero: an
+    idle interval is one whose ``requests_started`` is known to be 0.
+
+    Attributes:
+        time: End of the interval, seconds since the epoch.
+        interval: Length of the interval, seconds.
+        requests_started: Requests that arrived during the interval.
+        requests_completed: Requests that ended during the interval.
+        isl: Mean input sequence length, tokens.
+        osl: Mean output sequence length, tokens.
+        ttft_ms: Mean time to first token, milliseconds.
+        itl_ms: Mean inter-token latency, milliseconds.
+        request_duration_s: Mean duration of a request, seconds.
+        isl_quantiles: Input sequence length by quantile in (0, 1), tokens.
+        osl_quantiles: Output sequence length by quantile in (0, 1), tokens.
+        ttft_quantiles_ms: TTFT by quantile in (0, 1), milliseconds.
+        itl_quantiles_ms: ITL by quantile in (0, 1), milliseconds.
+        inflight: Requests in the system at the end of the interval, waiting ones included.
+        queued: Requests waiting at the end of the interval.
+        prefill: Prefill workers at the end of the interval.
+        decode: Decode workers at the end of the interval.
+    """
+
+    time: float
+    interval: float
+    requests_started: float | None = None
+    requests_completed: float | None = None
+    isl: float | None = None
+    osl: float | None = None
+    ttft_ms: float | None = None
+    itl_ms: float | None = None
+    request_duration_s: float | None = None
+    isl_quantiles: Mapping[float, float] | None = None
+    osl_quantiles: Mapping[float, float] | None = None
+    ttft_quantiles_ms: Mapping[float, float] | None = None
+    itl_quantiles_ms: Mapping[float, float] | None = None
+    inflight: float | None = None
+    queued: float | None = None
+    prefill: Workers | None = None
+    decode: Workers | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot have been observed.
+
+        Raises:
+            ValueError: ``interval`` is not positive, or a number is negative, infinite or NaN.
+        """
+        if not (math.isfinite(self.interval) and self.interval > 0):
+            raise ValueError(f"Observation.interval is {self.interval}; it is a length in seconds above 0")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+                raise ValueError(
+                    f"Observation.{field.name} is {value}; it is a finite number of 0 or more, or None if unknown"
+                )
+
+    @property
+    def blind(self) -> bool:
+        """Whether the demand of this interval is unknown."""
+        return self.requests_started is None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is known that nothing arrived and nothing is in the system."""
+        return self.requests_started == 0 and not self.inflight and not self.queued
+
+    @property
+    def request_rate_rps(self) -> float | None:
+        """Arrivals per second, or None if unknown."""
+        return None if self.requests_started is None else self.requests_started / self.interval

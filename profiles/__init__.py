@@ -1,0 +1,1 @@
+"""What an engine can do: the performance model of prefill and decode."""
