@@ -1,0 +1,1 @@
+"""Decisions for any orchestrator: it reads them, acts, and acknowledges."""

@@ -1,0 +1,1 @@
+"""A deployment stand-in, and the real planner driving it."""

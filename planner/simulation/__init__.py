@@ -1,0 +1,1 @@
+"""LLM serving on a virtual clock, request by request."""
