@@ -1,0 +1,134 @@
+"""``python -m planner check``: everything a run needs, looked at before it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+from connectors.base import Connector, ConnectorError
+from planner.assembly import make_connector, make_source
+from planner.cli import EXIT_FAILED
+from planner.finding import Finding, Health
+from planner.planner import load_profile
+from planner.settings import Settings
+from planner.sources.base import Source, SourceError
+from profiles import EngineProfile, ProfileError
+
+_MARKS = {Health.OK: "[green]ok[/]", Health.WARNING: "[yellow]warning[/]", Health.FAILED: "[red]failed[/]"}
+
+
+def check(settings: Settings) -> int:
+    """Print a table of what was checked.
+
+    Returns:
+        The exit code: 0, or 1 if a run could not work.
+    """
+    findings = asyncio.run(check_up(settings))
+    _print(findings)
+    return EXIT_FAILED if any(finding.health is Health.FAILED for finding in findings) else 0
+
+
+async def check_up(settings: Settings) -> list[Finding]:
+    """Evaluate settings, profile, source and connector; nothing is changed anywhere."""
+    findings = [Finding(subject="settings", health=Health.OK, detail="consistent")]
+    findings += _check_profile(settings)
+    findings += await _check_source(settings)
+    findings += await _check_connector(settings)
+    return findings
+
+
+def _check_profile(settings: Settings) -> Iterator[Finding]:
+    try:
+        profile = load_profile(settings)
+    except ProfileError as error:
+        yield Finding(
+            subject="profile",
+            health=Health.FAILED,
+            detail=str(error),
+            remedy="give --profile-results-dir a folder with a profile of this engine",
+        )
+        return
+    yield Finding(subject="profile", health=Health.OK, detail=f"read from {settings.profile_results_dir}")
+    for warning in profile.warnings:
+        yield Finding(
+            subject="profile", health=Health.WARNING, detail=warning, remedy="profile again if this is not as meant"
+        )
+    yield _check_ttft(settings, profile)
+    yield _check_itl(settings, profile)
+
+
+def _check_ttft(settings: Settings, profile: EngineProfile) -> Finding:
+    idle_ms = profile.prefill.ttft_ms(settings.isl)
+    if idle_ms <= settings.ttft:
+        detail = f"an idle prefill worker takes {idle_ms:.0f} of {settings.ttft:g} ms at ISL {settings.isl:g}"
+        return Finding(subject="TTFT target", health=Health.OK, detail=detail)
+    return Finding(
+        subject="TTFT target",
+        health=Health.WARNING,
+        detail=f"{settings.ttft:g} ms is infeasible: ISL {settings.isl:g} takes an idle prefill worker {idle_ms:.0f} ms",
+        remedy="raise --ttft, or use a prefill engine with more GPUs; until then prefill is sized for throughput",
+    )
+
+
+def _check_itl(settings: Settings, profile: EngineProfile) -> Finding:
+    context_length = settings.isl + settings.osl / 2
+    point = profile.decode.operating_point(settings.itl, context_length)
+    if point.feasible:
+        detail = (
+            f"a decode worker carries {point.concurrency} sequences at {point.itl_ms:.1f} of {settings.itl:g} ms, "
+            f"context length {context_length:g}"
+        )
+        return Finding(subject="ITL target", health=Health.OK, detail=detail)
+    return Finding(
+        subject="ITL target",
+        health=Health.WARNING,
+        detail=f"{settings.itl:g} ms is infeasible even for one sequence at context length {context_length:g}",
+        remedy="raise --itl, or use a decode engine with more GPUs; until then decode is sized for throughput",
+    )
+
+
+async def _check_source(settings: Settings) -> list[Finding]:
+    source: Source | None = None
+    try:
+        source = make_source(settings, time.time)
+        return await source.check()
+    except (SourceError, ValueError) as error:
+        return [Finding(subject="metrics", health=Health.FAILED, detail=str(error), remedy="mend the setting it names")]
+    finally:
+        if source is not None:
+            await source.close()
+
+
+async def _check_connector(settings: Settings) -> list[Finding]:
+    connector: Connector | None = None
+    try:
+        connector = make_connector(settings, time.time)
+        return await connector.check()
+    except (ConnectorError, ValueError) as error:
+        return [
+            Finding(subject="connector", health=Health.FAILED, detail=str(error), remedy="mend the setting it names")
+        ]
+    finally:
+        if connector is not None:
+            await connector.close()
+
+
+def _print(findings: list[Finding]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only this command shows tables
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(show_lines=False, pad_edge=False)
+    for heading in ("", "Checked", "Found", "To mend it"):
+        table.add_column(heading, overflow="fold")
+    for finding in findings:
+        table.add_row(_MARKS[finding.health], escape(finding.subject), escape(finding.detail), escape(finding.remedy))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(table)
+    failed = sum(finding.health is Health.FAILED for finding in findings)
+    console.print(
+        f"{failed} of {len(findings)} checks failed: a run could not work." if failed else "A run would work."
+    )

@@ -1,0 +1,297 @@
+"""The command line: flags, environment and file become settings; wrong ones become clear errors."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args, get_origin
+
+import annotated_types
+import yaml
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from planner.settings import GROUPS, Found, Settings, environment_names, extra, flag, from_environment
+
+EXIT_FAILED = 1
+EXIT_BAD_CONFIGURATION = 2
+
+COMMANDS = {
+    "run": "observe, decide and scale until stopped (the default)",
+    "check": "look whether a run would work, and say how to mend what would not",
+    "demo": "watch the planner drive an embedded deployment, without installing anything",
+}
+
+
+class ConfigurationError(Exception):
+    """Settings that cannot be used; every line of the message names an option, its value and what is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A command line, understood.
+
+    Attributes:
+        command: One of COMMANDS.
+        settings: The effective settings.
+        origins: Where each field that is not a default came from.
+        print_config: Whether to show the settings instead of running.
+        extras: Values of the command's own flags.
+    """
+
+    command: str
+    settings: Settings
+    origins: Mapping[str, str]
+    print_config: bool
+    extras: argparse.Namespace
+
+
+def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> Invocation:
+    """Understand a command line.
+
+    Args:
+        arguments: The arguments after the program's name.
+        environ: The environment.
+
+    Raises:
+        ConfigurationError: A value is not accepted, or the file cannot be used.
+        SystemExit: ``--help`` or ``--version`` was asked for, or a flag is unknown.
+    """
+    command, rest = _split_command(list(arguments))
+    given = vars(build_parser(command).parse_args(rest))
+    flags = {name: given.pop(name) for name in tuple(given) if name in Settings.model_fields}
+    found = gather(flags, environ, given.get("config"))
+    return Invocation(
+        command=command,
+        settings=validate(found),
+        origins={name: each.origin for name, each in found.items()},
+        print_config=given.get("print_config", False),
+        extras=argparse.Namespace(**given),
+    )
+
+
+def _split_command(arguments: list[str]) -> tuple[str, list[str]]:
+    if arguments and not arguments[0].startswith("-"):
+        if arguments[0] not in COMMANDS:
+            raise ConfigurationError(f"command {arguments[0]!r} is unknown; choose from {', '.join(COMMANDS)}")
+        return arguments[0], arguments[1:]
+    return "run", arguments
+
+
+def gather(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None) -> dict[str, Found]:
+    """Lay flag over environment over file.
+
+    Raises:
+        ConfigurationError: The file cannot be read or has a key that is no option.
+    """
+    found = from_file(config) if config else {}
+    found |= from_environment(environ)
+    found |= {name: Found(value, f"flag {flag(name)}") for name, value in flags.items()}
+    return found
+
+
+def from_file(path: Path) -> dict[str, Found]:
+    """The options that a YAML file sets; keys as flags or as fields.
+
+    Raises:
+        ConfigurationError: It cannot be read, is no mapping, or has a key that is no option.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"--config {path}: cannot be read as YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"--config {path}: expected a mapping of options, got {type(content).__name__}")
+    found = {}
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        if name not in Settings.model_fields:
+            near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else "see --help for the options there are"
+            raise ConfigurationError(f"--config {path}: {key!r} is no option; {hint}")
+        found[name] = Found(value, f"file {path}")
+    return found
+
+
+def validate(found: Mapping[str, Found]) -> Settings:
+    """The settings of what was found.
+
+    Raises:
+        ConfigurationError: A value is not accepted.
+    """
+    try:
+        return Settings(**{name: each.value for name, each in found.items()})
+    except ValidationError as error:
+        lines = [_complaint(problem, found) for problem in error.errors(include_url=False, include_context=False)]
+        raise ConfigurationError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _complaint(problem: Any, found: Mapping[str, Found]) -> str:
+    if not problem["loc"]:
+        return str(problem["msg"]).removeprefix("Value error, ")
+    name = str(problem["loc"][0])
+    field = Settings.model_fields[name]
+    origin = found[name].origin if name in found else "keyword argument"
+    value = "the value" if is_secret(field) or name not in found else repr(found[name].value)
+    detail = str(problem["msg"]).removeprefix("Value error, ") if problem["type"] == "value_error" else ""
+    accepted = detail or f"accepted is {accepts(field)}"
+    return f"{flag(name)}: {value} ({origin}) is not accepted; {accepted}"
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether the value of a field must never be shown."""
+    return SecretStr in (field.annotation, *get_args(field.annotation))
+
+
+def accepts(field: FieldInfo) -> str:
+    """What a field accepts, in words: type, bounds and unit."""
+    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
+    if get_origin(field.annotation) is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(field.annotation))
+    words = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}
+    text = next((words[kind] for kind in kinds if kind in words), "text")
+    limits = [limit for item in field.metadata if (limit := _limit(item))]
+    unit = extra(field)["unit"]
+    return " ".join(filter(None, [text, " and ".join(limits), f"in {unit}" if unit else ""]))
+
+
+def _limit(item: Any) -> str:
+    match item:
+        case annotated_types.Gt(gt=bound):
+            return f"above {bound}"
+        case annotated_types.Ge(ge=bound):
+            return f"of at least {bound}"
+        case annotated_types.Lt(lt=bound):
+            return f"below {bound}"
+        case annotated_types.Le(le=bound):
+            return f"of at most {bound}"
+        case annotated_types.MinLen(min_length=bound):
+            return f"of at least {bound} character"
+    pattern = getattr(item, "pattern", None)
+    return f"matching {pattern}" if pattern else ""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(message)
+
+
+def build_parser(command: str) -> argparse.ArgumentParser:
+    """The parser of one command; every option of the settings is a flag of it."""
+    description = "Keep the right number of prefill and decode workers for an LLM deployment's SLA."
+    if command == "run":
+        description += "\n\n" + _commands()
+    parser = _Parser(
+        prog=f"python -m planner{'' if command == 'run' else ' ' + command}",
+        usage=f"python -m planner {'[COMMAND]' if command == 'run' else command} [flags]",
+        description=description,
+        epilog="A flag beats its environment variable, that beats the file, that beats the default.",
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=_width()),
+        argument_default=argparse.SUPPRESS,
+        add_help=False,
+    )
+    _add_general(parser, command)
+    groups = {key: parser.add_argument_group(title) for key, title in GROUPS.items()}
+    for name, field in Settings.model_fields.items():
+        _add_flag(groups[extra(field)["group"]], name, field)
+    return parser
+
+
+def _width() -> int:
+    return min(os.get_terminal_size().columns, 120) if sys.stdout.isatty() else 100
+
+
+def _commands() -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(["Commands:", *(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())])
+
+
+def _add_general(parser: argparse.ArgumentParser, command: str) -> None:
+    general = parser.add_argument_group("General")
+    general.add_argument("-h", "--help", action="help", help="Show this help and exit.")
+    general.add_argument(
+        "--version",
+        action="version",
+        version=f"sla-planner {version('sla-planner')}",
+        help="Show the version and exit.",
+    )
+    general.add_argument("--config", type=Path, metavar="FILE", help="YAML file with any of the options below.")
+    general.add_argument(
+        "--print-config", action="store_true", help="Show the effective settings and where each came from, and exit."
+    )
+    if command == "demo":
+        _add_demo(parser.add_argument_group("Demo"))
+
+
+def _add_demo(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--speed", type=float, metavar="FACTOR", default=30.0, help="Times faster than real time. (default: 30)"
+    )
+    group.add_argument(
+        "--duration", type=float, metavar="S", default=90.0, help="Length of the demo in real seconds. (default: 90)"
+    )
+    group.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        default=Path("demo-output"),
+        help="Folder for the plot. (default: demo-output)",
+    )
+    group.add_argument("--seed", type=int, metavar="N", default=1, help="Seed of the traffic. (default: 1)")
+
+
+def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    text = _help(name, field)
+    if field.annotation is bool:
+        group.add_argument(flag(name), nargs="?", const="true", metavar="true|false", help=text)
+    elif get_origin(field.annotation) is tuple:
+        group.add_argument(flag(name), action="append", metavar=_metavar(name, field), help=text)
+    else:
+        group.add_argument(flag(name), metavar=_metavar(name, field), help=text)
+
+
+def _metavar(name: str, field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return "{" + ",".join(get_args(field.annotation)) + "}"
+    if unit := extra(field)["unit"]:
+        return str(unit).upper()
+    kinds = (field.annotation, *get_args(field.annotation))
+    if Path in kinds:
+        return "DIR" if name.endswith("dir") else "FILE"
+    return "N" if int in kinds or float in kinds else name.rpartition("_")[2].upper()
+
+
+def _help(name: str, field: FieldInfo) -> str:
+    notes = [] if field.default in (None, False, ()) else [f"default: {default_text(name, field)}"]
+    notes.append("env " + " or ".join(environment_names(name)))
+    return f"{field.description} ({'; '.join(notes)})".replace("%", "%%")
+
+
+def default_text(name: str, field: FieldInfo) -> str:
+    """The default as help and reference show it: without what depends on the machine."""
+    if name == "state_dir":
+        return "sla-planner in the user's state folder"
+    default = field.default
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def show_config(invocation: Invocation) -> str:
+    """The effective settings as YAML, each with a comment that says where it came from; secrets masked."""
+    values = invocation.settings.model_dump(mode="json")
+    lines = []
+    for key, title in GROUPS.items():
+        lines.append(f"# {title}")
+        for name, field in Settings.model_fields.items():
+            if extra(field)["group"] == key:
+                text = yaml.safe_dump(values[name], default_flow_style=True, width=1000).removesuffix("...\n").strip()
+                lines.append(f"{name}: {text}  # {invocation.origins.get(name, 'default')}")
+        lines.append("")
+    return "\n".join(lines)

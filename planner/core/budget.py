@@ -1,0 +1,63 @@
+"""The hard cap on GPUs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What holds whatever the load.
+
+    Attributes:
+        min_endpoint: Workers that each pool keeps.
+        max_gpus: GPUs that all workers together may use; None for no cap.
+        prefill_gpus: GPUs of one prefill worker.
+        decode_gpus: GPUs of one decode worker.
+    """
+
+    min_endpoint: int
+    max_gpus: int | None
+    prefill_gpus: int
+    decode_gpus: int
+
+    def gpus(self, prefill: int, decode: int) -> int:
+        """GPUs that so many workers use."""
+        return prefill * self.prefill_gpus + decode * self.decode_gpus
+
+    def raise_to_minimum(self, prefill: int, decode: int) -> tuple[int, int]:
+        """The workers, at least the minimum of each pool."""
+        return max(prefill, self.min_endpoint), max(decode, self.min_endpoint)
+
+    def cut_to_budget(self, prefill: int, decode: int) -> tuple[int, int]:
+        """The workers, in the same proportion as far as whole workers allow, within the cap.
+
+        Both pools keep their minimum, and neither gets more than asked for. GPUs that rounding leaves over go to
+        prefill first: a request without its first token is not served at all.
+
+        Args:
+            prefill: Prefill workers asked for, at least the minimum.
+            decode: Decode workers asked for, at least the minimum.
+        """
+        if self.max_gpus is None or self.gpus(prefill, decode) <= self.max_gpus:
+            return prefill, decode
+        share = self.max_gpus / self.gpus(prefill, decode)
+        most_prefill = (self.max_gpus - self.min_endpoint * self.decode_gpus) // self.prefill_gpus
+        fitting_prefill = min(most_prefill, max(self.min_endpoint, int(prefill * share)))
+        fitting_decode = min(decode, (self.max_gpus - fitting_prefill * self.prefill_gpus) // self.decode_gpus)
+        left_over = (self.max_gpus - self.gpus(fitting_prefill, fitting_decode)) // self.prefill_gpus
+        return min(prefill, fitting_prefill + left_over), fitting_decode
+
+    def share_out(self, needs: tuple[int, int], wishes: tuple[int, int]) -> tuple[int, int]:
+        """What fits of needs first and of wishes then.
+
+        Args:
+            needs: Prefill and decode workers that the load needs, at least the minimum.
+            wishes: Prefill and decode workers that would be kept besides, at least ``needs``.
+        """
+        prefill, decode = self.cut_to_budget(*needs)
+        if self.max_gpus is None:
+            return wishes
+        prefill += min(wishes[0] - prefill, (self.max_gpus - self.gpus(prefill, decode)) // self.prefill_gpus)
+        decode += min(wishes[1] - decode, (self.max_gpus - self.gpus(prefill, decode)) // self.decode_gpus)
+        return prefill, decode

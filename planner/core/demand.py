@@ -1,0 +1,104 @@
+"""How much work is coming: three time series and what is known about silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from planner.core.decision import LoadForecast
+from planner.core.observation import Observation
+from predictors.base import Predictor
+
+
+class Sight(StrEnum):
+    """What the last observation says about the load."""
+
+    BLIND = "blind"
+    ACTIVE = "active"
+    QUIET = "quiet"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPredictors:
+    """One predictor for each series that makes up the load."""
+
+    requests: Predictor
+    isl: Predictor
+    osl: Predictor
+
+    def __iter__(self) -> Iterator[Predictor]:
+        """The predictors, in a fixed order."""
+        return iter((self.requests, self.isl, self.osl))
+
+
+class Demand:
+    """Follows request count, ISL and OSL, and forecasts them.
+
+    A single idle interval is ``quiet`` and may be a hiccup; ``idle`` is what was seen ``idle_intervals`` times in a
+    row. An interval whose request count is unknown is ``blind`` and neither starts nor breaks such a row.
+    """
+
+    def __init__(
+        self,
+        predictors: LoadPredictors,
+        *,
+        interval: float,
+        isl: float,
+        osl: float,
+        idle_intervals: int,
+    ) -> None:
+        """Start with nothing observed.
+
+        Args:
+            predictors: The models, warm-started or fresh.
+            interval: Nominal length of an interval, seconds; the request count is forecast for it.
+            isl: Input sequence length to assume until one is observed, tokens.
+            osl: Output sequence length to assume until one is observed, tokens.
+            idle_intervals: Idle intervals in a row that confirm idleness.
+        """
+        self.predictors = predictors
+        self.interval = interval
+        self.isl = isl
+        self.osl = osl
+        self.idle_intervals = idle_intervals
+        self.sight = Sight.BLIND
+        self._idle_row = 0
+
+    def learn(self, observation: Observation) -> None:
+        """Take in one interval; unknown values let time go on in their series."""
+        requests = observation.requests_started
+        if requests is not None:
+            # A tick that came late covers more than an interval; the series stays one of equal intervals.
+            requests *= self.interval / observation.interval
+        silent = requests == 0
+        self.predictors.requests.observe(requests, observation.time)
+        self.predictors.isl.observe(None if silent else observation.isl or None, observation.time)
+        self.predictors.osl.observe(None if silent else observation.osl or None, observation.time)
+        self.sight = self._look(observation)
+
+    def _look(self, observation: Observation) -> Sight:
+        if observation.blind:
+            return Sight.BLIND
+        if not observation.idle:
+            self._idle_row = 0
+            return Sight.ACTIVE
+        self._idle_row += 1
+        return Sight.IDLE if self._idle_row >= self.idle_intervals else Sight.QUIET
+
+    def forecast(self, horizon_steps: int = 1) -> LoadForecast | None:
+        """The load expected ``horizon_steps`` intervals ahead; None if no request count was ever observed."""
+        requests = self.predictors.requests.forecast(horizon_steps)
+        if requests is None:
+            return None
+        isl = self.predictors.isl.forecast(horizon_steps)
+        osl = self.predictors.osl.forecast(horizon_steps)
+        return LoadForecast(
+            requests=requests.mean,
+            requests_p10=requests.quantile(0.1),
+            requests_p90=requests.quantile(0.9),
+            isl=isl.mean if isl and isl.mean > 0 else self.isl,
+            osl=osl.mean if osl and osl.mean > 0 else self.osl,
+            interval=self.interval,
+        )

@@ -1,0 +1,46 @@
+"""What the profile expects of the latencies at the load that was observed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from planner.core.observation import Observation
+
+if TYPE_CHECKING:
+    from profiles import EngineProfile
+
+
+def expected_ttft_ms(profile: EngineProfile, observation: Observation) -> float | None:
+    """TTFT of an idle prefill worker at the observed ISL, milliseconds; None if the ISL is unknown."""
+    return profile.prefill.ttft_ms(observation.isl) if observation.isl else None
+
+
+def expected_itl_ms(profile: EngineProfile, observation: Observation) -> float | None:
+    """ITL of a decode worker at the observed concurrency and context length, milliseconds; None if one is unknown."""
+    concurrency = decode_concurrency(observation)
+    if concurrency is None or not (observation.isl and observation.osl):
+        return None
+    return profile.decode.itl_ms(max(1.0, concurrency), observation.isl + observation.osl / 2)
+
+
+def decode_concurrency(observation: Observation) -> float | None:
+    """Sequences that a ready decode worker had on average, by Little's law; None if it cannot be known.
+
+    The time a sequence decodes is its duration without the first token's wait, or OSL times ITL where no duration is
+    reported. (J. D. C. Little, "A Proof for the Queuing Formula L = lambda W", Operations Research 9(3), 1961.)
+    """
+    if observation.decode is None or not observation.decode.ready:
+        return None
+    requests = observation.requests_completed or observation.requests_started
+    decoding_s = _decoding_time_s(observation)
+    if not requests or decoding_s is None:
+        return None
+    return requests / observation.interval * decoding_s / observation.decode.ready
+
+
+def _decoding_time_s(observation: Observation) -> float | None:
+    if observation.request_duration_s is not None:
+        return max(0.0, observation.request_duration_s - (observation.ttft_ms or 0.0) / 1000)
+    if observation.osl is not None and observation.itl_ms is not None:
+        return observation.osl * observation.itl_ms / 1000
+    return None

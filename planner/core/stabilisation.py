@@ -1,0 +1,45 @@
+"""Patience: up at once, down only when the need has stayed low."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class ScaleDownWindow:
+    """Remembers what was needed and holds a pool at the highest need of the last ``window_s`` seconds.
+
+    Until a whole window has been watched it cannot know that highest need, and holds a pool where it is: a planner
+    that has just started takes nothing away.
+    """
+
+    def __init__(self, window_s: float) -> None:
+        self.window_s = window_s
+        self._needs: deque[tuple[float, int]] = deque()
+        self._watching_since: float | None = None
+
+    def settle(self, time: float, need: int, previous: int | None) -> int:
+        """The workers to run now.
+
+        Args:
+            time: Now, seconds.
+            need: Workers the load needs now.
+            previous: Workers asked for before; None if unknown.
+
+        Returns:
+            ``need`` when it is not below ``previous``; otherwise the highest need within the window, but never more
+            than ``previous``: patience keeps what is there and adds nothing.
+        """
+        if self._watching_since is None:
+            self._watching_since = time
+        self._needs.append((time, need))
+        while self._needs[0][0] < time - self.window_s:
+            self._needs.popleft()
+        if previous is None or need >= previous:
+            return need
+        if time - self._watching_since < self.window_s:
+            return previous
+        return min(previous, max(past for _, past in self._needs))
+
+    def forget(self) -> None:
+        """Drop the needs remembered: they no longer hold anything up."""
+        self._needs.clear()

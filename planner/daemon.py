@@ -1,0 +1,305 @@
+"""The adjustment loop: observe, learn, decide, hand over; again and again, whatever fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from connectors.base import Applied, Connector, ConnectorError, Outcome, WorkerCounts
+from planner.assembly import make_connector, make_source
+from planner.clock import Clock, WallClock
+from planner.core.decision import Action, Decision
+from planner.core.observation import Observation
+from planner.log import get_logger
+from planner.planner import Planner
+from planner.report.gpu_hours import GpuMeter
+from planner.report.metrics import PlannerMetrics
+from planner.report.record import History, Record
+from planner.report.server import ReportServer
+from planner.settings import Settings, flag, reloadable_names
+from planner.sources.base import Source
+from predictors import ProcessFitter
+
+_STOP_GRACE_S = 0.8
+
+# A loop that has not come round for so many intervals is stuck.
+_STUCK_INTERVALS = 3
+
+log = get_logger("planner.daemon")
+
+
+class PlannerDaemon:
+    """Runs a planner against a source and a connector, on a clock.
+
+    It installs no signal handlers and sets up no logging, so it can be embedded:
+
+        async with PlannerDaemon(settings, source=source, connector=connector) as daemon:
+            await daemon.run()
+
+    Attributes:
+        settings: What it runs with now.
+        planner: What decides.
+        metrics: What is exported.
+        history: The recent adjustments.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        source: Source | None = None,
+        connector: Connector | None = None,
+        clock: Clock | None = None,
+        reload: Callable[[], Settings] | None = None,
+        on_record: Callable[[Record], None] | None = None,
+    ) -> None:
+        """Make a daemon that has not started.
+
+        Args:
+            settings: How to run.
+            source: Where observations come from; made from the settings if left out.
+            connector: Where decisions go; made from the settings if left out.
+            clock: What the time is; the machine's clock if left out.
+            reload: Reads the settings anew when asked by ``request_reload``.
+            on_record: Called after each adjustment with what happened; must not block.
+
+        Raises:
+            profiles.ProfileError: There is no usable profile.
+            ValueError: The settings name something that cannot be made.
+        """
+        self.settings = settings
+        self.clock = clock or WallClock()
+        self._fitter = ProcessFitter(time_limit_s=settings.predictor_time_limit)
+        self.planner = Planner(settings, fitter=self._fitter)
+        self.source = source or make_source(settings, self.clock.now)
+        self.connector = connector or make_connector(settings, self.clock.now)
+        self.metrics = PlannerMetrics()
+        self.history = History(settings.decision_history)
+        self._meter = GpuMeter(prefill_gpus=settings.prefill_engine_num_gpu, decode_gpus=settings.decode_engine_num_gpu)
+        self._reload = reload
+        self._reload_requested = False
+        self._on_record = on_record
+        self._stopping = asyncio.Event()
+        self._unsettled = False
+        self._last_round: float | None = None
+        self._in_tick = False
+        self._server = self._make_server()
+
+    def _make_server(self) -> ReportServer | None:
+        if not self.settings.metric_reporting_prometheus_port:
+            return None
+        return ReportServer(
+            host=self.settings.metric_reporting_host,
+            port=self.settings.metric_reporting_prometheus_port,
+            registry=self.metrics.registry,
+            history=self.history,
+            healthy=self._trouble,
+            ready=self._not_ready,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Start the report server, the source and the connector.
+
+        Raises:
+            SourceError, ConnectorError: One of them can never work as configured.
+            OSError: The port for metrics cannot be had.
+        """
+        try:
+            if self._server is not None:
+                await self._server.start()
+            await self.source.start()
+            await self.connector.start()
+        except BaseException:
+            await self.close()
+            raise
+        for warning in self.planner.profile.warnings:
+            log.warning("profile looks wrong", detail=warning)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of everything."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of everything; may be called more than once."""
+        await self.connector.close()
+        await self.source.close()
+        if self._server is not None:
+            await self._server.close()
+        self._fitter.close()
+
+    def stop(self) -> None:
+        """End ``run``: at once while it waits, otherwise within a second."""
+        self._stopping.set()
+
+    def request_reload(self) -> None:
+        """Read the settings anew at the next adjustment."""
+        self._reload_requested = True
+
+    async def run(self) -> None:
+        """Adjust at once and then once an interval, on a fixed cadence, until ``stop``."""
+        due = self.clock.now()
+        while await self._sleep_until(due):
+            if self._reload_requested:
+                self._take_new_settings()
+            if not await self._finish_or_stop(asyncio.create_task(self._guarded_tick(due))):
+                break
+            due = self._next_due(due)
+
+    async def _sleep_until(self, due: float) -> bool:
+        """Wait for an adjustment to be due; False if the daemon stops instead."""
+        sleeping = asyncio.create_task(self.clock.sleep_until(due))
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (sleeping, stopping):
+            task.cancel()
+        return not self._stopping.is_set()
+
+    async def _finish_or_stop(self, tick: asyncio.Task[None]) -> bool:
+        """Wait for an adjustment to end; when the daemon stops it has a moment left. False if it stops."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({tick, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if self._stopping.is_set() and not tick.done():
+            await asyncio.wait({tick}, timeout=_STOP_GRACE_S)
+            tick.cancel()
+        await asyncio.gather(tick, return_exceptions=True)
+        return not self._stopping.is_set()
+
+    def _next_due(self, due: float) -> float:
+        """The next instant of the cadence that is still to come; instants that passed are left out and counted."""
+        interval = self.settings.adjustment_interval
+        missed = max(0, int((self.clock.now() - due) // interval))
+        if missed:
+            self.metrics.missed_ticks.inc(missed)
+            log.warning("adjustments left out: the last one took too long", missed=missed)
+        return due + (missed + 1) * interval
+
+    async def _guarded_tick(self, due: float) -> None:
+        self._in_tick = True
+        try:
+            await self.tick()
+        except Exception:
+            self.metrics.tick_failures.inc()
+            log.exception("adjustment failed; the last decision stands", due=due)
+        finally:
+            self._in_tick = False
+            self._last_round = self.clock.now()
+
+    async def tick(self) -> Record:
+        """One adjustment: observe, learn, decide, hand over."""
+        started = self.clock.now()
+        observation = await self._observe()
+        self.planner.learn(observation)
+        await self._await_fits()
+        decision = self.planner.decide(observation)
+        self.metrics.decided(decision)
+        applied = await self._hand_over(decision)
+        record = Record(
+            observation=observation,
+            decision=decision,
+            applied=applied,
+            duration_s=self.clock.now() - started,
+        )
+        self._report(record)
+        return record
+
+    async def _observe(self) -> Observation:
+        seen, counts = await asyncio.gather(
+            self.source.observe(self.settings.adjustment_interval), self._count_workers()
+        )
+        self._meter.read(seen.time, counts)
+        observation = replace(seen, prefill=counts.prefill, decode=counts.decode)
+        self.metrics.observed(observation, self.source.status, self._meter.gpu_hours)
+        self.metrics.counted(counts)
+        for field, error in self.source.status.errors.items():
+            log.warning("not observed", field=field, detail=error)
+        return observation
+
+    async def _count_workers(self) -> WorkerCounts:
+        try:
+            return await self.connector.workers()
+        except ConnectorError as error:
+            self.metrics.connector_failures.inc()
+            log.warning("workers unknown", detail=str(error))
+            return WorkerCounts()
+
+    async def _await_fits(self) -> None:
+        fits = [asyncio.wrap_future(fit) for fit in self.planner.pending_fits()]
+        if not fits:
+            return
+        _, unfinished = await asyncio.wait(fits, timeout=self.settings.predictor_time_limit)
+        if unfinished:
+            self.metrics.unfinished_fits.inc(len(unfinished))
+            log.warning("model fits not done in time; the last models answer", unfinished=len(unfinished))
+        for error in self.planner.fit_errors():
+            log.warning("a model could not be fitted", detail=error)
+
+    async def _hand_over(self, decision: Decision) -> Applied | None:
+        """Give the connector what changed, or what it could not take before; None if it cannot be reached."""
+        if decision.action is Action.HOLD and not self._unsettled:
+            return None
+        try:
+            applied = await self.connector.apply(decision)
+        except ConnectorError as error:
+            self._unsettled = True
+            self.metrics.connector_failures.inc()
+            log.error("decision not handed over; it is tried again at the next adjustment", detail=str(error))  # noqa: TRY400
+            return None
+        self._unsettled = applied.outcome is Outcome.WAITING
+        return applied
+
+    def _report(self, record: Record) -> None:
+        self.history.add(record)
+        self.metrics.ended(record)
+        decision, why = record.decision, record.decision.explanation
+        for warning in why.warnings:
+            log.warning(warning)
+        if record.applied is not None and record.applied.overdue:
+            log.warning("an earlier decision was never acknowledged", detail=record.applied.detail)
+        if decision.action is Action.HOLD:
+            log.info(f"No scaling needed (prefill={decision.prefill}, decode={decision.decode})", reason=why.reason)
+        else:
+            log.info(
+                f"Scaling (prefill={decision.prefill}, decode={decision.decode})",
+                reason=why.reason,
+                outcome=record.applied.outcome.value if record.applied else "failed",
+                detail=record.applied.detail if record.applied else "",
+            )
+        if self._on_record is not None:
+            self._on_record(record)
+
+    def _take_new_settings(self) -> None:
+        self._reload_requested = False
+        if self._reload is None:
+            return
+        try:
+            wanted = self._reload()
+            changed = {name for name in Settings.model_fields if getattr(wanted, name) != getattr(self.settings, name)}
+            taken = changed & set(reloadable_names())
+            values = self.settings.model_dump() | {name: getattr(wanted, name) for name in taken}
+            self.settings = Settings(**values)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the loop goes on
+            log.error("settings not reloaded; the old ones stand", detail=str(error))  # noqa: TRY400
+            return
+        self.planner.reconfigure(self.settings)
+        log.info("settings reloaded", taken=sorted(map(flag, taken)))
+        if changed - taken:
+            log.warning("these need a restart to change", options=sorted(map(flag, changed - taken)))
+
+    def _trouble(self) -> str | None:
+        """Why the process should be restarted: its loop no longer comes round."""
+        if self._last_round is None or self._in_tick:
+            return None
+        late = self.clock.now() - self._last_round
+        limit = _STUCK_INTERVALS * self.settings.adjustment_interval
+        return f"no adjustment for {late:.0f} s" if late > limit else None
+
+    def _not_ready(self) -> str | None:
+        """Why nobody should rely on the planner yet."""
+        return None if len(self.history) else "no adjustment made yet"

@@ -1,0 +1,140 @@
+"""The planner as a library: settings in, then an observation in and a decision out, as often as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from planner.core.budget import Limits
+from planner.core.decision import Decision
+from planner.core.demand import Demand, LoadPredictors
+from planner.core.observation import Observation
+from planner.core.policy import Policy, Rules
+from planner.core.sizing import Sizing, Targets
+from planner.core.throughput import ThroughputSizing
+from planner.settings import NO_BUDGET, Settings
+from predictors import Fitted, Fitter, InlineFitter, PredictorOptions, make_predictor
+from profiles import EngineProfile, load_profiles
+
+SIZINGS: Mapping[str, Callable[[EngineProfile], Sizing]] = {
+    "throughput": ThroughputSizing,
+}
+
+
+class Planner:
+    """Decides how many prefill and decode workers should run; holds no thread, task, file or connection.
+
+    Attributes:
+        settings: How it decides.
+        profile: The engine profile it sizes with.
+        predictors: The models of request count, ISL and OSL.
+    """
+
+    def __init__(
+        self, settings: Settings, *, profile: EngineProfile | None = None, fitter: Fitter | None = None
+    ) -> None:
+        """Make a planner that has observed nothing yet.
+
+        Args:
+            settings: How it decides.
+            profile: The engine profile; loaded from ``settings.profile_results_dir`` if left out.
+            fitter: Where models are fitted; within the call of ``learn`` if left out.
+
+        Raises:
+            profiles.ProfileError: There is no usable profile.
+        """
+        self.settings = settings
+        self.profile = profile if profile is not None else load_profile(settings)
+        self.predictors = _make_predictors(settings, fitter or InlineFitter())
+        demand = Demand(
+            self.predictors,
+            interval=settings.adjustment_interval,
+            isl=settings.isl,
+            osl=settings.osl,
+            idle_intervals=settings.idle_intervals,
+        )
+        self._policy = Policy(self.profile, SIZINGS[settings.sizing](self.profile), demand, _rules(settings))
+
+    def step(self, observation: Observation) -> Decision:
+        """Learn from an observation and decide: one adjustment.
+
+        Time comes in with the observation, so the same observations give the same decisions whenever they are
+        replayed.
+        """
+        self.learn(observation)
+        return self.decide(observation)
+
+    def learn(self, observation: Observation) -> None:
+        """Take in one interval; models may begin to be fitted."""
+        self._policy.learn(observation)
+
+    def pending_fits(self) -> list[Future[Any]]:
+        """Fits under way; a decision made before they end uses the models there were before."""
+        return [fit for model in self._fitted() if (fit := model.pending) is not None]
+
+    def fit_errors(self) -> list[str]:
+        """Why fits failed, as far as their predictors still go without."""
+        return [error for model in self._fitted() if (error := model.last_error) is not None]
+
+    def _fitted(self) -> Iterator[Fitted]:
+        return (model for model in self.predictors if isinstance(model, Fitted))
+
+    def decide(self, observation: Observation) -> Decision:
+        """The workers that should run from now on, after ``learn`` took in the same observation."""
+        return self._policy.decide(observation)
+
+    def react(self, observation: Observation) -> Decision:
+        """Answer what is arriving between two adjustments; it may only raise the targets.
+
+        Args:
+            observation: What was seen since the last adjustment or reaction; nothing is learnt from it.
+        """
+        return self._policy.react(observation)
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Go on with other targets, limits and patience; what is fixed at start stays as it is."""
+        self.settings = settings
+        self._policy.obey(_rules(settings))
+
+
+def load_profile(settings: Settings) -> EngineProfile:
+    """The engine profile that the settings name.
+
+    Raises:
+        profiles.ProfileError: It is missing or unusable.
+    """
+    return load_profiles(
+        settings.profile_results_dir,
+        prefill_gpus=settings.prefill_engine_num_gpu,
+        decode_gpus=settings.decode_engine_num_gpu,
+    )
+
+
+def _make_predictors(settings: Settings, fitter: Fitter) -> LoadPredictors:
+    options = PredictorOptions(
+        interval_s=settings.adjustment_interval,
+        log1p=settings.load_predictor_log1p,
+        prophet_window_size=settings.prophet_window_size,
+        kalman_q_level=settings.kalman_q_level,
+        kalman_q_trend=settings.kalman_q_trend,
+        kalman_r=settings.kalman_r,
+        kalman_min_points=settings.kalman_min_points,
+    )
+    requests, isl, osl = (make_predictor(settings.load_predictor, options, fitter) for _ in range(3))
+    return LoadPredictors(requests=requests, isl=isl, osl=osl)
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        targets=Targets(ttft_ms=settings.ttft, itl_ms=settings.itl),
+        limits=Limits(
+            min_endpoint=settings.min_endpoint,
+            max_gpus=None if settings.max_gpu_budget == NO_BUDGET else settings.max_gpu_budget,
+            prefill_gpus=settings.prefill_engine_num_gpu,
+            decode_gpus=settings.decode_engine_num_gpu,
+        ),
+        correct=not settings.no_correction,
+        scale_down_window_s=settings.scale_down_window_s,
+        idle_intervals=settings.idle_intervals,
+    )

@@ -1,0 +1,67 @@
+"""The reference of every option, generated from the settings: a page for people and a JSON Schema for machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+
+from planner.cli import accepts, default_text, is_secret
+from planner.settings import GROUPS, Settings, environment_names, extra, flag
+
+PAGE = Path("docs/configuration.md")
+SCHEMA = Path("docs/configuration.schema.json")
+
+_INTRODUCTION = """\
+# Configuration
+
+<!-- Generated from planner/settings.py by `python -m planner.reference`; edit there. -->
+
+Every option is a flag, an environment variable, and a key of the YAML file given with `--config` (the flag's name
+with or without dashes). A flag beats its environment variable, that beats the file, that beats the default.
+`python -m planner --print-config` shows what is in effect and where each value came from. On SIGHUP the planner reads
+the file again; options marked *reloadable* take their new value at the next adjustment, the others are named in the
+log. `configuration.schema.json` beside this page is the JSON Schema of the file, for editors that check YAML.
+"""
+
+
+def page() -> str:
+    """The reference page, in Markdown."""
+    parts = [_INTRODUCTION]
+    for key, title in GROUPS.items():
+        parts.append(f"## {title}\n")
+        parts += [_entry(name, field) for name, field in Settings.model_fields.items() if extra(field)["group"] == key]
+    return "\n".join(parts)
+
+
+def _entry(name: str, field: FieldInfo) -> str:
+    facts = [f"Accepts {accepts(field)}".replace("|", "\\|")]
+    facts.append("no default" if field.default in (None, ()) else f"default `{default_text(name, field)}`")
+    facts.append("environment " + " or ".join(f"`{variable}`" for variable in environment_names(name)))
+    if extra(field)["reloadable"]:
+        facts.append("*reloadable*")
+    if is_secret(field):
+        facts.append("secret, never shown")
+    return f"### `{flag(name)}`\n\n{field.description}\n\n{'; '.join(facts)}.\n"
+
+
+def schema() -> str:
+    """The JSON Schema of a configuration file."""
+    document = Settings.model_json_schema()
+    document["properties"]["state_dir"].pop("default", None)
+    for field in document["properties"].values():
+        for noted in ("group", "env", "reloadable"):
+            field.pop(noted, None)
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **document}, indent=2) + "\n"
+
+
+def main() -> None:
+    """Write both files, from the root of the repository."""
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
+    SCHEMA.write_text(schema(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

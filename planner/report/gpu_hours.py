@@ -1,0 +1,50 @@
+"""How many GPU-hours the workers used."""
+
+from __future__ import annotations
+
+from connectors.base import WorkerCounts
+from planner.core.observation import Workers
+
+
+class GpuMeter:
+    """Integrates the GPUs in use over time, from worker counts as they were seen.
+
+    Between two readings the earlier one holds. A worker uses its GPUs from when it starts until it has drained, so
+    pending and draining ones count. A pool that cannot be seen is taken to be as it was last seen.
+    """
+
+    def __init__(self, *, prefill_gpus: int, decode_gpus: int) -> None:
+        """Start at zero.
+
+        Args:
+            prefill_gpus: GPUs of one prefill worker.
+            decode_gpus: GPUs of one decode worker.
+        """
+        self.gpu_hours = 0.0
+        self._prefill_gpus = prefill_gpus
+        self._decode_gpus = decode_gpus
+        self._last = WorkerCounts()
+        self._time: float | None = None
+
+    @property
+    def gpus(self) -> int:
+        """GPUs in use at the last reading."""
+        return _present(self._last.prefill) * self._prefill_gpus + _present(self._last.decode) * self._decode_gpus
+
+    def read(self, time: float, counts: WorkerCounts) -> None:
+        """Account for the time since the last reading.
+
+        Args:
+            time: Now, seconds since the epoch.
+            counts: The workers there are now.
+        """
+        if self._time is not None:
+            self.gpu_hours += self.gpus * max(0.0, time - self._time) / 3600
+        self._time = time
+        self._last = WorkerCounts(
+            prefill=counts.prefill or self._last.prefill, decode=counts.decode or self._last.decode
+        )
+
+
+def _present(workers: Workers | None) -> int:
+    return 0 if workers is None else workers.ready + workers.pending + workers.draining

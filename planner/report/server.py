@@ -1,0 +1,100 @@
+"""The planner's own HTTP port: metrics, health, and the recent decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from planner.report.record import History
+
+
+class ReportServer:
+    """Serves ``/metrics``, ``/healthz``, ``/readyz`` and ``/api/v1/decisions``; everything is read-only."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        history: History,
+        healthy: Callable[[], str | None],
+        ready: Callable[[], str | None],
+    ) -> None:
+        """Prepare to serve; nothing listens before ``start``.
+
+        Args:
+            host: Address to listen on.
+            port: Port to listen on; 0 takes any free one.
+            registry: The metrics.
+            history: The recent decisions.
+            healthy: Says why the planner should be restarted; None if it need not.
+            ready: Says why the planner does not do its work yet; None if it does.
+        """
+        self._host = host
+        self._port = port
+        self._registry = registry
+        self._history = history
+        self._healthy = healthy
+        self._ready = ready
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """The port listened on."""
+        if self._runner is None or not self._runner.addresses:
+            return self._port
+        return int(self._runner.addresses[0][1])
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: The port cannot be had.
+        """
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/metrics", self._metrics),
+                web.get("/healthz", self._health),
+                web.get("/readyz", self._readiness),
+                web.get("/api/v1/decisions", self._decisions),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return _verdict(self._healthy())
+
+    async def _readiness(self, _: web.Request) -> web.Response:
+        return _verdict(self._ready())
+
+    async def _decisions(self, request: web.Request) -> web.Response:
+        text = request.query.get("limit", "100")
+        if not text.isdecimal():
+            problem = {
+                "title": "Bad Request",
+                "status": 400,
+                "detail": f"limit is {text!r}; it is a whole number of 0 or more",
+            }
+            return web.json_response(problem, status=400, content_type="application/problem+json")
+        return web.json_response({"decisions": [record.to_dict() for record in self._history.latest(int(text))]})
+
+
+def _verdict(trouble: str | None) -> web.Response:
+    return web.Response(text=f"{trouble or 'ok'}\n", status=503 if trouble else 200)

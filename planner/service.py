@@ -1,0 +1,61 @@
+"""The daemon as a process: logging, signals, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+
+from connectors.base import ConnectorError
+from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, Invocation, parse
+from planner.daemon import PlannerDaemon
+from planner.log import get_logger, logging_to
+from planner.settings import Settings
+from planner.sources.base import SourceError
+from profiles import ProfileError
+
+log = get_logger("planner.service")
+
+
+def run(invocation: Invocation, arguments: list[str]) -> int:
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Args:
+        invocation: The command line, understood.
+        arguments: The command line as given, to be read anew on SIGHUP.
+
+    Returns:
+        The exit code: 0, or 2 if it could not start as configured.
+    """
+    settings = invocation.settings
+    try:
+        with logging_to(level=settings.log_level, style=settings.log_format, directory=settings.log_dir):
+            asyncio.run(_serve(settings, arguments))
+    except (ConfigurationError, ProfileError, SourceError, ConnectorError, OSError, ValueError) as error:
+        print(f"python -m planner: error: {error}", file=sys.stderr)  # noqa: T201 - logging has ended
+        return EXIT_BAD_CONFIGURATION
+    return 0
+
+
+async def _serve(settings: Settings, arguments: list[str]) -> None:
+    daemon = PlannerDaemon(settings, reload=lambda: parse(arguments, os.environ).settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stop)
+    loop.add_signal_handler(signal.SIGHUP, daemon.request_reload)
+    async with daemon:
+        log.info(
+            "planner started",
+            environment=settings.environment,
+            namespace=settings.namespace,
+            interval_s=settings.adjustment_interval,
+            ttft_ms=settings.ttft,
+            itl_ms=settings.itl,
+            predictor=settings.load_predictor,
+            max_gpus=settings.max_gpu_budget,
+        )
+        with contextlib.suppress(asyncio.CancelledError):
+            await daemon.run()
+    log.info("planner stopped")

@@ -1,0 +1,46 @@
+import math
+
+import pytest
+
+from planner import Observation, Workers
+
+
+def test_unknown_is_not_idle():
+    unknown = Observation(time=60, interval=60)
+    assert unknown.blind
+    assert not unknown.idle
+    assert unknown.request_rate_rps is None
+
+
+def test_idle_needs_an_empty_system():
+    assert Observation(time=60, interval=60, requests_started=0).idle
+    assert Observation(time=60, interval=60, requests_started=0, inflight=0, queued=0).idle
+    assert not Observation(time=60, interval=60, requests_started=0, inflight=3).idle
+    assert not Observation(time=60, interval=60, requests_started=0, queued=1).idle
+    assert not Observation(time=60, interval=60, requests_started=1).idle
+
+
+def test_rate():
+    assert Observation(time=60, interval=60, requests_started=240).request_rate_rps == 4
+
+
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize("field", ["requests_started", "isl", "ttft_ms", "inflight"])
+def test_numbers_that_cannot_have_been_observed_are_refused(field, value):
+    with pytest.raises(ValueError, match=f"Observation.{field} is {value}"):
+        Observation(time=60, interval=60, **{field: value})
+
+
+@pytest.mark.parametrize("interval", [0, -1, math.nan])
+def test_an_interval_has_a_length(interval):
+    with pytest.raises(ValueError, match="interval"):
+        Observation(time=60, interval=interval)
+
+
+def test_negative_workers_are_refused():
+    with pytest.raises(ValueError, match=r"Workers\.pending is -1"):
+        Workers(ready=1, pending=-1)
+
+
+def test_requested_workers_are_those_that_serve_or_will():
+    assert Workers(ready=2, pending=3, draining=4).requested == 5
