@@ -66,7 +66,7 @@ def _check_ttft(settings: Settings, profile: EngineProfile) -> Finding:
     return Finding(
         subject="TTFT target",
         health=Health.WARNING,
-        detail=f"{settings.ttft:g} ms is infeasible: ISL {settings.isl:g} takes an idle prefill worker {idle_ms:.0f} ms",
+        detail=f"{settings.ttft:g} ms is infeasible: an idle worker takes {idle_ms:.0f} ms at ISL {settings.isl:g}",
         remedy="raise --ttft, or use a prefill engine with more GPUs; until then prefill is sized for throughput",
     )
 

@@ -1,0 +1,152 @@
+"""Recorded traffic: mooncake-style JSON lines, plain or gzip."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+_FIELDS = ("timestamp", "input_length", "output_length")
+_NAMED_LINES = 5
+
+
+class TraceError(Exception):
+    """A trace that cannot be read or holds nothing; the message names the file and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """One request of a trace.
+
+    Attributes:
+        time_s: When it arrived, seconds on the trace's own clock.
+        isl: Input sequence length, tokens.
+        osl: Output sequence length, tokens.
+    """
+
+    time_s: float
+    isl: float
+    osl: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceInterval:
+    """What a trace asks for in one interval.
+
+    Attributes:
+        end_s: End of the interval, seconds after the first request's interval began.
+        requests: Requests that arrived.
+        isl: Their mean input sequence length, tokens; None if there were none.
+        osl: Their mean output sequence length, tokens; None if there were none.
+    """
+
+    end_s: float
+    requests: int
+    isl: float | None
+    osl: float | None
+
+
+@dataclass(slots=True)
+class Trace:
+    """A trace file, read as a stream.
+
+    Lines that are no request are left out; how many, and the numbers of the first of them, are known after reading.
+
+    Attributes:
+        path: The file; gzip if its name ends in ``.gz``.
+        bad_lines: How many lines were left out.
+        bad_line_numbers: The numbers of the first few, counted from 1.
+    """
+
+    path: Path
+    bad_lines: int = 0
+    bad_line_numbers: list[int] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[TraceRequest]:
+        """The requests, in the order of the file.
+
+        Raises:
+            TraceError: The file cannot be read, or no line of it is a request.
+        """
+        self.bad_lines, self.bad_line_numbers = 0, []
+        found = False
+        try:
+            with self._open() as lines:
+                for number, line in enumerate(lines, start=1):
+                    request = _parse(line)
+                    if request is None:
+                        self._note(number, line)
+                        continue
+                    found = True
+                    yield request
+        except (OSError, EOFError, zlib.error) as error:
+            raise TraceError(f"trace {self.path} cannot be read: {error}") from error
+        if not found:
+            raise TraceError(
+                f"trace {self.path} holds no request; expected lines of JSON objects with {', '.join(_FIELDS)} "
+                "(timestamp in ms, lengths in tokens)"
+            )
+
+    def _open(self) -> IO[str]:
+        if self.path.suffix == ".gz":
+            return gzip.open(self.path, "rt", encoding="utf-8", errors="replace")
+        return self.path.open(encoding="utf-8", errors="replace")
+
+    def _note(self, number: int, line: str) -> None:
+        if not line.strip():
+            return
+        self.bad_lines += 1
+        if len(self.bad_line_numbers) < _NAMED_LINES:
+            self.bad_line_numbers.append(number)
+
+    def intervals(self, interval_s: float) -> list[TraceInterval]:
+        """The trace by intervals, silent ones included, from the one with the first request to the one with the last.
+
+        Requests may stand in any order.
+
+        Raises:
+            TraceError: The file cannot be read, or no line of it is a request.
+        """
+        totals: dict[int, list[float]] = {}
+        for request in self:
+            total = totals.setdefault(int(request.time_s // interval_s), [0, 0.0, 0.0])
+            total[0] += 1
+            total[1] += request.isl
+            total[2] += request.osl
+        first = min(totals)
+        return [
+            _interval((index - first + 1) * interval_s, totals.get(index)) for index in range(first, max(totals) + 1)
+        ]
+
+    @property
+    def complaint(self) -> str | None:
+        """What was left out, in words; None if every line was a request."""
+        if not self.bad_lines:
+            return None
+        numbers = ", ".join(map(str, islice(self.bad_line_numbers, _NAMED_LINES)))
+        more = ", ..." if self.bad_lines > len(self.bad_line_numbers) else ""
+        return f"trace {self.path}: {self.bad_lines} lines are no requests and were left out: {numbers}{more}"
+
+
+def _interval(end_s: float, total: list[float] | None) -> TraceInterval:
+    if total is None:
+        return TraceInterval(end_s=end_s, requests=0, isl=None, osl=None)
+    requests, isl, osl = total
+    return TraceInterval(end_s=end_s, requests=int(requests), isl=isl / requests, osl=osl / requests)
+
+
+def _parse(line: str) -> TraceRequest | None:
+    try:
+        content = json.loads(line)
+        timestamp, isl, osl = (float(content[name]) for name in _FIELDS)
+    except (ValueError, TypeError, KeyError):
+        return None
+    if not all(map(math.isfinite, (timestamp, isl, osl))) or timestamp < 0 or isl <= 0 or osl < 0:
+        return None
+    return TraceRequest(timestamp / 1000, isl, osl)

@@ -1,0 +1,106 @@
+"""Where models are fitted: in the caller, or in a process of their own with a time limit."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+T = TypeVar("T")
+
+
+class Fitter(Protocol):
+    """Somewhere to run a fit."""
+
+    def submit(self, fit: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Run ``fit(*arguments)``; both must be picklable. The future may already be done."""
+        ...
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A predictor whose model is fitted elsewhere."""
+
+    @property
+    def pending(self) -> Future[Any] | None:
+        """The fit under way, if any."""
+        ...
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last fit failed, if it did."""
+        ...
+
+
+class InlineFitter:
+    """Fits at once, in the caller: repeatable, and all that a library or a simulator needs."""
+
+    def submit(self, fit: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Run the fit now; the future is done."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fit(*arguments))
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever asks for the result
+            future.set_exception(error)
+        return future
+
+
+class ProcessFitter:
+    """Fits in one other process, which is started at the first fit and killed when a fit takes too long.
+
+    A fit holds Python's global lock for long stretches, so that a thread would not keep an event loop free; and a
+    thread cannot be ended.
+    """
+
+    def __init__(self, time_limit_s: float) -> None:
+        """Prepare; no process runs before the first fit.
+
+        Args:
+            time_limit_s: Longest time a fit may take, seconds; its future then ends with TimeoutError.
+        """
+        self._time_limit_s = time_limit_s
+        self._pool: Any = None
+
+    def submit(self, fit: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Hand the fit over."""
+        if self._pool is None:
+            from pebble import ProcessPool  # noqa: PLC0415 - only models that are fitted need it
+
+            # A forked child would inherit the event loop's sockets and threads' locks.
+            self._pool = ProcessPool(max_workers=1, context=multiprocessing.get_context("spawn"))
+        future: Future[T] = self._pool.schedule(fit, args=list(arguments), timeout=self._time_limit_s)
+        return future
+
+    def close(self) -> None:
+        """End the process at once."""
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+
+
+class Fit:
+    """At most one fit under way at a time, and what became of the last one."""
+
+    def __init__(self, fitter: Fitter) -> None:
+        self._fitter = fitter
+        self.pending: Future[Any] | None = None
+        self.last_error: str | None = None
+
+    def begin(self, fit: Callable[..., Any], *arguments: Any) -> None:
+        """Start a fit, unless one is still under way."""
+        if self.pending is None:
+            self.pending = self._fitter.submit(fit, *arguments)
+
+    def collect(self) -> Any | None:
+        """The result of a fit that has ended well since the last call; None otherwise."""
+        if self.pending is None or not self.pending.done():
+            return None
+        ended, self.pending = self.pending, None
+        error = ended.exception() if not ended.cancelled() else None
+        if ended.cancelled() or error is not None:
+            self.last_error = "the fit was cancelled" if error is None else f"{type(error).__name__}: {error}"
+            return None
+        self.last_error = None
+        return ended.result()

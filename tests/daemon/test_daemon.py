@@ -1,0 +1,204 @@
+import asyncio
+
+import pytest
+
+from connectors.base import ConnectorError, Outcome, WorkerCounts
+from planner import Observation, Workers
+from planner.core.decision import Action
+from planner.settings import Settings
+
+
+async def run(daemon):
+    async with daemon:
+        await asyncio.wait_for(daemon.run(), timeout=20)
+    return [record.decision for record in daemon.history.latest()]
+
+
+def sample(daemon, name, **labels):
+    return daemon.metrics.registry.get_sample_value(name, labels)
+
+
+async def test_decisions_are_handed_over_only_when_they_change_something(make_daemon, ledger):
+    decisions = await run(make_daemon([60, 6000, 6000, 6000, 60]))
+    assert [decision.action for decision in decisions] == [
+        Action.HOLD,
+        Action.SCALE,
+        Action.HOLD,
+        Action.HOLD,
+        Action.SCALE,
+    ]
+    assert len(ledger.applied) == 2
+    assert ledger.applied[-1] == (1, 1)
+
+
+async def test_the_first_adjustment_is_at_once_and_the_cadence_does_not_drift(make_daemon, clock):
+    start = clock.now()
+
+    async def slow():
+        clock.time += 7.3
+        return Observation(time=clock.now(), interval=60.0, requests_started=60)
+
+    daemon = make_daemon([slow] * 5)
+    begun = []
+    tick = daemon.tick
+
+    async def noted():
+        begun.append(clock.now() - start)
+        return await tick()
+
+    daemon.tick = noted
+    await run(daemon)
+    assert begun == [0, 60, 120, 180, 240]
+
+
+async def test_adjustments_that_a_slow_one_ran_over_are_left_out_and_counted(make_daemon, clock):
+    start = clock.now()
+
+    async def very_slow():
+        clock.time += 150
+        return Observation(time=clock.now(), interval=60.0, requests_started=60)
+
+    daemon = make_daemon([very_slow, 60, 60])
+    await run(daemon)
+    assert clock.now() - start == 240
+    assert sample(daemon, "sla_planner_missed_ticks_total") == 2
+
+
+async def test_an_exception_in_one_adjustment_ends_nothing(make_daemon, ledger):
+    daemon = make_daemon([6000, RuntimeError("boom"), 6000, ValueError("bad"), 60], rounds=3)
+    decisions = await run(daemon)
+    assert len(decisions) == 3
+    assert sample(daemon, "sla_planner_tick_failures_total") == 2
+    assert ledger.applied[-1] == (1, 1)
+
+
+async def test_a_connector_that_cannot_be_reached_is_tried_again(make_daemon, ledger):
+    ledger.outcomes = [ConnectorError, ConnectorError]
+    daemon = make_daemon([6000, 6000, 6000, 6000])
+    decisions = await run(daemon)
+    assert len(ledger.applied) == 3
+    assert decisions[3].action is Action.HOLD
+    assert sample(daemon, "sla_planner_connector_failures_total") == 2
+
+
+async def test_a_decision_that_had_to_wait_is_handed_over_later_even_if_nothing_is_new(make_daemon, ledger):
+    ledger.counts = WorkerCounts()
+    ledger.outcomes = [Outcome.WAITING, Outcome.WAITING]
+    decisions = await run(make_daemon([6000, 6000, 6000, 6000]))
+    assert decisions[1].action is Action.HOLD, "it is what was decided before"
+    assert len(ledger.applied) == 3
+    assert len(set(ledger.applied)) == 1
+
+
+async def test_workers_that_cannot_be_seen_do_not_stop_the_planner(make_daemon, ledger):
+    ledger.counts = ConnectorError("no route")
+    daemon = make_daemon([6000])
+    (decision,) = await run(daemon)
+    assert decision.action is Action.SCALE
+    assert decision.previous_prefill is None
+
+
+async def test_gpu_hours_count_the_workers_that_were_there(make_daemon, ledger):
+    ledger.counts = WorkerCounts(prefill=Workers(2), decode=Workers(3))
+    daemon = make_daemon([None] * 61, decode_engine_num_gpu=2)
+    await run(daemon)
+    assert sample(daemon, "planner:gpu_hours") == pytest.approx(2 + 3 * 2)
+
+
+async def test_stop_ends_a_waiting_daemon_at_once(make_daemon, clock):
+    async def forever(when):
+        await asyncio.Event().wait()
+
+    daemon = make_daemon([60])
+    clock.sleep_until = forever
+    async with daemon:
+        running = asyncio.create_task(daemon.run())
+        await asyncio.sleep(0.01)
+        daemon.stop()
+        await asyncio.wait_for(running, timeout=0.5)
+
+
+async def test_stop_gives_an_adjustment_a_moment_and_then_cancels_it(make_daemon):
+    cancelled = asyncio.Event()
+    begun = asyncio.Event()
+
+    async def hangs():
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    daemon = make_daemon([hangs])
+    async with daemon:
+        running = asyncio.create_task(daemon.run())
+        await begun.wait()
+        daemon.stop()
+        await asyncio.wait_for(running, timeout=1.5)
+    assert cancelled.is_set()
+
+
+async def test_source_and_connector_are_closed_whatever_happens(make_daemon, ledger):
+    daemon = make_daemon([60])
+    with pytest.raises(KeyError, match="mine"):
+        async with daemon:
+            raise KeyError("mine")
+    assert daemon.source.closed
+    assert ledger.closed
+
+
+async def test_a_start_that_fails_lets_go_of_what_was_taken(make_daemon, ledger):
+    daemon = make_daemon([60])
+
+    async def refuse():
+        raise ConnectorError("never")
+
+    ledger.start = refuse
+    with pytest.raises(ConnectorError):
+        async with daemon:
+            pass
+    assert daemon.source.closed
+
+
+async def test_reload_takes_what_can_change_and_names_the_rest(make_daemon, unused_settings, caplog):
+    wanted = Settings(**{**unused_settings, "min_endpoint": 3, "load_predictor": "kalman"})
+    daemon = make_daemon([60, 60, 60], reload=lambda: wanted)
+    daemon.request_reload()
+    decisions = await run(daemon)
+    assert decisions[0].prefill == 3
+    assert daemon.settings.min_endpoint == 3
+    assert daemon.settings.load_predictor == "constant"
+    assert any(
+        "need a restart" in record.message and "--load-predictor" in str(record.options)
+        for record in caplog.records
+        if hasattr(record, "options")
+    )
+
+
+async def test_a_reload_of_bad_settings_changes_nothing(make_daemon):
+    def reload():
+        raise ValueError("--ttft: 'x'")
+
+    daemon = make_daemon([60, 60], reload=reload)
+    daemon.request_reload()
+    assert len(await run(daemon)) == 2
+
+
+async def test_a_new_interval_takes_effect(make_daemon, unused_settings, clock):
+    start = clock.now()
+    wanted = Settings(**{**unused_settings, "adjustment_interval": 10})
+    daemon = make_daemon([60] * 4, reload=lambda: wanted)
+    daemon.request_reload()
+    await run(daemon)
+    assert clock.now() - start == 30
+
+
+async def test_health_tells_a_stuck_loop(make_daemon, clock):
+    daemon = make_daemon([60])
+    assert daemon._not_ready() == "no adjustment made yet"
+    await run(daemon)
+    assert daemon._not_ready() is None
+    assert daemon._trouble() is None
+    clock.time += 200
+    assert daemon._trouble() == "no adjustment for 200 s"

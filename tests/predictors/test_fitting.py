@@ -1,0 +1,103 @@
+import os
+import time
+
+import pytest
+
+from predictors import InlineFitter, PredictorOptions, ProcessFitter, make_predictor
+from predictors.fitting import Fit
+
+
+def double(value):
+    return 2 * value
+
+
+def where():
+    return os.getpid()
+
+
+def hang():
+    time.sleep(60)
+
+
+def fail():
+    raise ValueError("no")
+
+
+@pytest.fixture
+def fitter():
+    fitter = ProcessFitter(time_limit_s=20)
+    yield fitter
+    fitter.close()
+
+
+def test_a_fit_runs_in_another_process(fitter):
+    assert fitter.submit(double, 21).result(20) == 42
+    assert fitter.submit(where).result(20) != os.getpid()
+
+
+def test_a_fit_that_takes_too_long_is_killed_and_the_next_one_runs():
+    fitter = ProcessFitter(time_limit_s=1)
+    try:
+        fit = Fit(fitter)
+        fit.begin(hang)
+        with pytest.raises(TimeoutError):
+            fit.pending.result(20)
+        assert fit.collect() is None
+        assert fit.last_error.startswith("TimeoutError")
+        fit.begin(double, 4)
+        fit.pending.result(20)
+        assert fit.collect() == 8
+        assert fit.last_error is None
+    finally:
+        fitter.close()
+
+
+def test_closing_ends_a_fit_at_once():
+    fitter = ProcessFitter(time_limit_s=60)
+    fitter.submit(double, 1).result(20)
+    fitter.submit(hang)
+    started = time.monotonic()
+    fitter.close()
+    assert time.monotonic() - started < 2
+
+
+def test_closing_without_a_fit_is_free():
+    ProcessFitter(time_limit_s=1).close()
+
+
+def test_a_failed_fit_is_remembered_not_raised():
+    fit = Fit(InlineFitter())
+    fit.begin(fail)
+    assert fit.collect() is None
+    assert fit.last_error == "ValueError: no"
+
+
+def test_at_most_one_fit_is_under_way():
+    class Never:
+        def __init__(self):
+            self.submitted = 0
+
+        def submit(self, fit, *arguments):
+            from concurrent.futures import Future
+
+            self.submitted += 1
+            return Future()
+
+    never = Never()
+    predictor = make_predictor("arima", PredictorOptions(interval_s=60), never)
+    for index in range(40):
+        predictor.observe(float(index % 5 + 1))
+        assert predictor.forecast().mean == index % 5 + 1, "the last value answers meanwhile"
+    assert never.submitted == 1
+    assert predictor.pending is not None
+
+
+def test_arima_fits_in_the_other_process_and_its_result_is_taken_up(fitter):
+    predictor = make_predictor("arima", PredictorOptions(interval_s=60), fitter)
+    for index in range(30):
+        predictor.observe(100.0 + 30 * (index % 3))
+        if predictor.pending is not None:
+            predictor.pending.result(30)
+    assert predictor.last_error is None
+    predictor.observe(100.0)
+    assert predictor.forecast().mean != 100.0, "a model answers, not the last value"
