@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-from connectors.base import Connector
+from pydantic import SecretStr
+
+from connectors.base import Connector, ConnectorError
+from connectors.none import NoOperationConnector
 from planner.settings import Settings
 from planner.sources.base import Source
 
+Now = Callable[[], float]
 
-def make_source(settings: Settings, now: Callable[[], float]) -> Source:
+
+def make_source(settings: Settings, now: Now) -> Source:
     """The source that the settings name; it has not started.
 
     Args:
@@ -18,10 +22,101 @@ def make_source(settings: Settings, now: Callable[[], float]) -> Source:
         now: What the time is, seconds since the epoch.
 
     Raises:
-        SourceError: The names of the metrics cannot be loaded.
+        SourceError: The names of the metrics or a CA file cannot be loaded.
     """
-    raise NotImplementedError
+    return SOURCES[settings.metrics_source](settings, now)
 
 
-def make_connector(settings: Settings, now: Callable[[], float]) -> Connector:
-    raise NotImplementedError
+def _prometheus(settings: Settings, now: Now) -> Source:
+    from planner.sources.mapping import load_mapping  # noqa: PLC0415 - only the source in use is imported
+    from planner.sources.prometheus import Credentials, PrometheusSource  # noqa: PLC0415
+
+    return PrometheusSource(
+        url=settings.metric_pulling_prometheus_endpoint,
+        mapping=load_mapping(settings.metrics_preset, settings.metrics_mapping),
+        now=now,
+        model_name=settings.model_name,
+        namespace=settings.namespace,
+        timeout_s=settings.metrics_timeout,
+        credentials=Credentials(
+            bearer_token=_reveal(settings.prometheus_bearer_token),
+            bearer_token_file=settings.prometheus_bearer_token_file,
+            username=settings.prometheus_username,
+            password=_reveal(settings.prometheus_password),
+            ca_file=settings.prometheus_ca_file,
+            verify=not settings.prometheus_skip_tls_verify,
+        ),
+    )
+
+
+def _scrape(settings: Settings, now: Now) -> Source:
+    from planner.sources.mapping import load_mapping  # noqa: PLC0415
+    from planner.sources.scrape import ScrapeSource  # noqa: PLC0415
+
+    return ScrapeSource(
+        urls=settings.frontend_metrics_url,
+        mapping=load_mapping(settings.metrics_preset, settings.metrics_mapping),
+        now=now,
+        model_name=settings.model_name,
+        namespace=settings.namespace,
+        timeout_s=settings.metrics_timeout,
+    )
+
+
+SOURCES: Mapping[str, Callable[[Settings, Now], Source]] = {
+    "prometheus": _prometheus,
+    "scrape": _scrape,
+}
+
+
+def make_connector(settings: Settings, now: Now) -> Connector:
+    """The connector that the settings name; it has not started.
+
+    Args:
+        settings: Where decisions go.
+        now: What the time is, seconds since the epoch.
+
+    Raises:
+        ConnectorError: This environment is not there, or a token file cannot be read.
+    """
+    if settings.environment not in CONNECTORS:
+        raise ConnectorError(
+            f"--environment {settings.environment} is not in this version; it has {', '.join(CONNECTORS)}. "
+            "Use --environment virtual and let an orchestrator follow the decisions"
+        )
+    connector = CONNECTORS[settings.environment](settings, now)
+    return NoOperationConnector(connector) if settings.no_operation else connector
+
+
+def _virtual(settings: Settings, now: Now) -> Connector:
+    from connectors.virtual import EmbeddedStore, Listen, VirtualConnector  # noqa: PLC0415
+
+    return VirtualConnector(
+        now=now,
+        store=EmbeddedStore(settings.state_dir / settings.namespace / "virtual.json"),
+        listen=Listen.parse(settings.virtual_listen),
+        token=_virtual_token(settings),
+        ack_timeout_s=settings.virtual_ack_timeout,
+        blocking=settings.virtual_blocking,
+    )
+
+
+CONNECTORS: Mapping[str, Callable[[Settings, Now], Connector]] = {
+    "virtual": _virtual,
+}
+
+
+def _virtual_token(settings: Settings) -> str | None:
+    if settings.virtual_token_file is None:
+        return _reveal(settings.virtual_token)
+    try:
+        token = settings.virtual_token_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConnectorError(f"--virtual-token-file {settings.virtual_token_file} cannot be read: {error}") from error
+    if not token:
+        raise ConnectorError(f"--virtual-token-file {settings.virtual_token_file} is empty")
+    return token
+
+
+def _reveal(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

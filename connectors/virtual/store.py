@@ -1,0 +1,171 @@
+"""Where the state of a virtual deployment is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from connectors.base import ConnectorError
+from connectors.virtual.state import VirtualState
+
+_VERSION = 1
+
+
+class VirtualStore(ABC):
+    """Keeps one state, changes it step by step, and wakes who waits for a change."""
+
+    @property
+    @abstractmethod
+    def state(self) -> VirtualState:
+        """The state now."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Make ready.
+
+        Raises:
+            ConnectorError: State can never be kept as configured.
+        """
+
+    @abstractmethod
+    async def update(self, change: Callable[[VirtualState], VirtualState]) -> VirtualState:
+        """Replace the state by what ``change`` makes of it, as one step; whatever ``change`` raises is passed on.
+
+        Raises:
+            ConnectorError: The new state could not be kept; the old one stands.
+        """
+
+    @abstractmethod
+    async def changed(self, seen: VirtualState) -> VirtualState:
+        """Return the state as soon as it is another one than ``seen``."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of everything; may be called without ``start``."""
+
+
+class EmbeddedStore(VirtualStore):
+    """Keeps the state in memory, and in a file if one is given.
+
+    The file is replaced as a whole, so that it is never half-written. One that cannot be understood is set aside under
+    another name and reported in ``warning``; it ends nothing.
+
+    Attributes:
+        warning: What was wrong with the file at the start; None if nothing was.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        """Prepare; nothing is read before ``start``.
+
+        Args:
+            file: Where to keep the state; None for memory alone.
+        """
+        self.warning: str | None = None
+        self._file = file
+        self._state = VirtualState()
+        self._condition = asyncio.Condition()
+        self._lock: IO[str] | None = None
+
+    @property
+    def state(self) -> VirtualState:
+        """The state now."""
+        return self._state
+
+    async def start(self) -> None:
+        """Read the file and keep other processes off it."""
+        if self._file is not None and self._lock is None:
+            await asyncio.to_thread(self._open, self._file)
+
+    def _open(self, file: Path) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = file.with_suffix(".lock").open("a", encoding="utf-8")
+        except OSError as error:
+            raise ConnectorError(
+                f"state cannot be kept in {file.parent}: {error}; set --state-dir to a folder that can be written"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise ConnectorError(
+                f"another planner keeps its state in {file}; give each its own --namespace or --state-dir"
+            ) from None
+        self._lock = lock
+        self._state = self._load(file)
+
+    def _load(self, file: Path) -> VirtualState:
+        try:
+            text = file.read_bytes()
+        except FileNotFoundError:
+            return VirtualState()
+        except OSError as error:
+            raise ConnectorError(f"state {file} cannot be read: {error}") from error
+        try:
+            content = json.loads(text)
+            if content["version"] != _VERSION:
+                raise ValueError(f"version {content['version']}, not {_VERSION}")
+            return VirtualState.from_dict(content["state"])
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+            aside = _set_aside(file)
+            self.warning = f"state {file} could not be understood ({error!r}); it is kept as {aside.name}, and decisions start anew"
+            return VirtualState()
+
+    async def update(self, change: Callable[[VirtualState], VirtualState]) -> VirtualState:
+        """Replace the state by what ``change`` makes of it, as one step."""
+        async with self._condition:
+            state = change(self._state)
+            if state != self._state:
+                if self._file is not None:
+                    await self._save(self._file, state)
+                self._state = state
+                self._condition.notify_all()
+            return state
+
+    async def _save(self, file: Path, state: VirtualState) -> None:
+        content = json.dumps({"version": _VERSION, "state": state.to_dict()}) + "\n"
+        try:
+            # Shielded: a writer that is cancelled half-way must not leave memory and file apart.
+            await asyncio.shield(asyncio.to_thread(_replace, file, content))
+        except OSError as error:
+            raise ConnectorError(f"state {file} cannot be written: {error}") from error
+
+    async def changed(self, seen: VirtualState) -> VirtualState:
+        """Return the state as soon as it is another one than ``seen``."""
+        async with self._condition:
+            await self._condition.wait_for(lambda: self._state != seen)
+            return self._state
+
+    async def close(self) -> None:
+        """Let other processes have the file."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def _set_aside(file: Path) -> Path:
+    number = 1
+    while (aside := file.with_name(f"{file.name}.corrupt-{number}")).exists():
+        number += 1
+    return file.replace(aside)
+
+
+def _replace(file: Path, content: str) -> None:
+    """Write a file so that it is either the old or the new one, whenever the machine stops."""
+    temporary = file.with_name(f".{file.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
