@@ -66,7 +66,7 @@ class VirtualApi:
             return problem(401, "show the bearer token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
         try:
             return await handler(request)
-        except _Refusal as refusal:
+        except _RefusalError as refusal:
             return problem(refusal.status, refusal.detail)
         except ConnectorError as error:
             return problem(503, str(error))
@@ -103,11 +103,11 @@ class VirtualApi:
     async def _complete(self, request: web.Request) -> web.Response:
         text = request.match_info["decision_id"]
         if not (text.isascii() and text.isdecimal()):
-            raise _Refusal(400, f"the decision is {text!r}; it is a whole number of 0 or more")
+            raise _RefusalError(400, f"the decision is {text!r}; it is a whole number of 0 or more")
         try:
             state = await self._store.update(lambda state: state.complete(int(text)))
         except ValueError as error:
-            raise _Refusal(404, str(error)) from None
+            raise _RefusalError(404, str(error)) from None
         return _decision(state)
 
     async def _get_workers(self, _: web.Request) -> web.Response:
@@ -117,9 +117,9 @@ class VirtualApi:
         try:
             body = json.loads(await request.text())
         except ValueError as error:
-            raise _Refusal(400, f"the body is no JSON: {error}") from None
+            raise _RefusalError(400, f"the body is no JSON: {error}") from None
         if not isinstance(body, dict) or set(body) - {"prefill", "decode"} or not body:
-            raise _Refusal(422, "expected an object with prefill, decode, or both")
+            raise _RefusalError(422, "expected an object with prefill, decode, or both")
         pools = {name: _read_workers(name, value) for name, value in body.items()}
         return _workers(await self._store.update(lambda state: state.report(pools.get("prefill"), pools.get("decode"))))
 
@@ -127,7 +127,7 @@ class VirtualApi:
         return web.Response(text=self._openapi, content_type="application/yaml")
 
 
-class _Refusal(Exception):
+class _RefusalError(Exception):
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
         self.status = status
@@ -145,13 +145,14 @@ def _number(request: web.Request, name: str, default: float, kind: type[int] | t
     text = request.query.get(name)
     if text is None:
         return default
+    words = "whole number" if kind is int else "number of seconds"
+    refusal = _RefusalError(400, f"{name} is {text!r}; it is a {words} of 0 or more")
     try:
         value = kind(text)
-        if not -1 <= value <= _LARGEST_COUNT * _LARGEST_COUNT:
-            raise ValueError
-    except (ValueError, OverflowError):
-        words = "whole number" if kind is int else "number of seconds"
-        raise _Refusal(400, f"{name} is {text!r}; it is a {words} of 0 or more") from None
+    except ValueError:
+        raise refusal from None
+    if not -1 <= value <= _LARGEST_COUNT:
+        raise refusal
     return value
 
 
@@ -167,8 +168,8 @@ def _workers(state: VirtualState) -> web.Response:
 def _read_workers(pool: str, value: Any) -> Workers:
     counts = ("ready", "pending", "draining")
     if not isinstance(value, dict) or "ready" not in value or set(value) - set(counts):
-        raise _Refusal(422, f"{pool}: expected an object with ready, and pending and draining if there are any")
+        raise _RefusalError(422, f"{pool}: expected an object with ready, and pending and draining if there are any")
     for name, count in value.items():
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= _LARGEST_COUNT:
-            raise _Refusal(422, f"{pool}.{name} is {count!r}; it is a whole number from 0 to {_LARGEST_COUNT}")
+            raise _RefusalError(422, f"{pool}.{name} is {count!r}; it is a whole number from 0 to {_LARGEST_COUNT}")
     return Workers(**value)

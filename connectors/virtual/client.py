@@ -187,7 +187,7 @@ class _OverHttp(_Link):
         import httpx  # noqa: PLC0415
         from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential  # noqa: PLC0415
 
-        transient = (httpx.TransportError, _Unavailable)
+        transient = (httpx.TransportError, _UnavailableError)
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(transient),
             wait=wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE_S),
@@ -196,13 +196,13 @@ class _OverHttp(_Link):
             with attempt:
                 response = await self._http.request(method, path, **arguments)
                 if response.status_code in (429, 502, 503, 504):
-                    raise _Unavailable
+                    raise _UnavailableError
         if response.is_error:
             raise VirtualClientError(_problem(response))
         return response
 
 
-class _Unavailable(Exception):
+class _UnavailableError(Exception):
     """The planner, or what stands before it, cannot answer for the moment."""
 
 

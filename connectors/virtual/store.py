@@ -108,13 +108,10 @@ class EmbeddedStore(VirtualStore):
         except OSError as error:
             raise ConnectorError(f"state {file} cannot be read: {error}") from error
         try:
-            content = json.loads(text)
-            if content["version"] != _VERSION:
-                raise ValueError(f"version {content['version']}, not {_VERSION}")
-            return VirtualState.from_dict(content["state"])
+            return _understand(text)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
             aside = _set_aside(file)
-            self.warning = f"state {file} could not be understood ({error!r}); it is kept as {aside.name}, and decisions start anew"
+            self.warning = f"state {file} is not understood ({error!r}); kept as {aside.name}, decisions start anew"
             return VirtualState()
 
     async def update(self, change: Callable[[VirtualState], VirtualState]) -> VirtualState:
@@ -147,6 +144,13 @@ class EmbeddedStore(VirtualStore):
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _understand(text: bytes) -> VirtualState:
+    content = json.loads(text)
+    if content["version"] != _VERSION:
+        raise ValueError(f"version {content['version']}, not {_VERSION}")
+    return VirtualState.from_dict(content["state"])
 
 
 def _set_aside(file: Path) -> Path:

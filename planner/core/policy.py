@@ -48,11 +48,13 @@ class _Pool:
     expected_ms: float | None = None
     observed_ms: float | None = None
 
-    def learn(self, workers: Workers | None, expected_ms: float | None, observed_ms: float | None) -> None:
+    def see(self, workers: Workers | None, expected_ms: float | None, observed_ms: float | None) -> None:
         self.expected_ms, self.observed_ms = expected_ms, observed_ms
         self.steadiness = self.steadiness.see(workers)
-        if self.steadiness.steady and expected_ms and observed_ms:
-            self.correction = self.correction.learn(observed_ms, expected_ms)
+
+    def correct(self) -> None:
+        if self.expected_ms and self.observed_ms:
+            self.correction = self.correction.learn(self.observed_ms, self.expected_ms)
 
     def previous(self, workers: Workers | None) -> int | None:
         """What was asked for before: what is there or coming, else what was last decided."""
@@ -83,8 +85,12 @@ class Policy:
     def learn(self, observation: Observation) -> None:
         """Take in one interval."""
         self._demand.learn(observation)
-        self._prefill.learn(observation.prefill, expected_ttft_ms(self._profile, observation), observation.ttft_ms)
-        self._decode.learn(observation.decode, expected_itl_ms(self._profile, observation), observation.itl_ms)
+        self._prefill.see(observation.prefill, expected_ttft_ms(self._profile, observation), observation.ttft_ms)
+        self._decode.see(observation.decode, expected_itl_ms(self._profile, observation), observation.itl_ms)
+        # While one pool changes, the other sees an unusual share of the load: neither's latencies are typical.
+        if self._prefill.steadiness.steady and self._decode.steadiness.steady:
+            self._prefill.correct()
+            self._decode.correct()
 
     def decide(self, observation: Observation) -> Decision:
         """The workers that should run from now on, after ``learn`` took in the same observation."""
