@@ -1,181 +1,205 @@
-"""Hands decisions to an orchestrator that reads and acknowledges them."""
+"""The connector whose deployment is somebody else's: it publishes decisions and waits for them to be acknowledged."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+import ipaddress
+import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from connectors.base import Applied, Connector, ConnectorError, Outcome, WorkerCounts
-from connectors.virtual.access import Access
-from connectors.virtual.decision import UNSET, VirtualDecision, VirtualState
+from connectors.virtual.state import VirtualState
+from connectors.virtual.store import EmbeddedStore, VirtualStore
+from planner.core.decision import Decision
+from planner.core.observation import Workers
 from planner.finding import Finding, Health
-from planner.log import get_logger
 
 if TYPE_CHECKING:
-    from connectors.virtual.api import VirtualApi
-    from connectors.virtual.store import VirtualStore
-    from planner.core.decision import Decision
+    from aiohttp import web
 
-log = get_logger("planner.connectors.virtual")
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to serve orchestrators over HTTP.
+
+    Attributes:
+        host: Address or name of the interface.
+        port: Port; 0 takes any free one.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        """Of ``HOST:PORT``; an IPv6 address in brackets."""
+        host, _, port = text.rpartition(":")
+        return cls(host.strip("[]"), int(port))
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
 
 class VirtualConnector(Connector):
-    """Publishes decisions in a store, and over HTTP if told to listen.
-
-    A new decision waits until the one before is completed, at most ``ack_timeout_s``; then that one is given up on.
-
-    Attributes:
-        store: Where decisions and acknowledgements meet; opened by ``start``, closed by ``close``.
-        overdue_total: Decisions given up on because they were not completed in time.
-    """
+    """Publishes decisions in a store, in this process and over HTTP."""
 
     def __init__(
         self,
         *,
-        store: VirtualStore,
+        now: Callable[[], float],
+        store: VirtualStore | None = None,
+        listen: Listen | None = None,
+        token: str | None = None,
         ack_timeout_s: float = 1800.0,
         blocking: bool = False,
-        now: Callable[[], float] = time.time,
-        listen: tuple[str, int] | None = None,
-        token: str | None = None,
     ) -> None:
-        """Make a connector that has not started.
+        """Prepare; nothing is read or listened to before ``start``.
 
         Args:
-            store: Where decisions and acknowledgements meet.
-            ack_timeout_s: Longest time a new decision waits for the completion of the one before, seconds.
-            blocking: Whether ``apply`` returns only once the decision is completed, or ``ack_timeout_s`` later.
             now: What the time is, seconds since the epoch.
-            listen: Host and port of the HTTP interface, port 0 for any free one; None for no HTTP.
-            token: Bearer token that HTTP clients must show; needed beyond loopback.
+            store: Where decisions are kept; memory alone if left out.
+            listen: Where to serve over HTTP; nowhere if left out.
+            token: Bearer token that HTTP clients must show; required beyond loopback.
+            ack_timeout_s: Longest time a new decision waits for the acknowledgement of the one before, seconds.
+            blocking: Whether ``apply`` waits for the acknowledgement, as long as that.
         """
-        self.store = store
-        self.overdue_total = 0
-        self._ack_timeout_s = ack_timeout_s
-        self._blocking = blocking
+        self.store = store or EmbeddedStore()
         self._now = now
         self._listen = listen
         self._token = token
-        self._api: VirtualApi | None = None
-        self._made = (UNSET, 0.0)
-        self._given_up = UNSET
+        self._ack_timeout_s = ack_timeout_s
+        self._blocking = blocking
+        self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str | None:
-        """Base URL of the HTTP interface; None while it does not listen."""
-        return self._api.url if self._api is not None else None
+        """Where HTTP clients connect; None if they cannot."""
+        if self._listen is None or self._runner is None or not self._runner.addresses:
+            return None
+        host = f"[{self._listen.host}]" if ":" in self._listen.host else self._listen.host
+        return f"http://{host}:{self._runner.addresses[0][1]}"
 
     async def start(self) -> None:
-        """Open the store, and listen if told to.
+        """Read the state and listen."""
+        self._refuse_open_door()
+        await self.store.start()
+        if self._listen is not None:
+            await self._serve(self._listen)
 
-        Raises:
-            ConnectorError: The store or the address cannot be used, or a token is missing.
-        """
-        access = self._access()
-        await self.store.open()
-        if access is None or self._listen is None:
-            return
-        # Whoever embeds the connector without HTTP need not load a web server.
+    def _refuse_open_door(self) -> None:
+        if self._listen is not None and not self._listen.loopback and not self._token:
+            raise ConnectorError(
+                f"--virtual-listen {self._listen.host}:{self._listen.port} can be reached from other machines: "
+                "give --virtual-token-file or --virtual-token, or listen on 127.0.0.1"
+            )
+
+    async def _serve(self, listen: Listen) -> None:
+        from aiohttp import web  # noqa: PLC0415 - in process nobody needs it
+
         from connectors.virtual.api import VirtualApi  # noqa: PLC0415
 
-        host, port = self._listen
-        self._api = VirtualApi(self.store, host=host, port=port, access=access)
-        await self._api.start()
-        log.info("virtual connector listens", url=self.url, token_needed=not access.open)
-
-    async def close(self) -> None:
-        """Close the store, which ends all waiting, and stop listening."""
-        await self.store.close()
-        if self._api is not None:
-            await self._api.close()
-            self._api = None
+        self._runner = web.AppRunner(VirtualApi(self.store, self._token).app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, listen.host, listen.port).start()
+        except OSError as error:
+            raise ConnectorError(f"--virtual-listen {listen.host}:{listen.port} cannot be had: {error}") from error
 
     async def workers(self) -> WorkerCounts:
-        """The workers last completed or reported, seen against what was asked for; unknown before either."""
-        return (await self.store.read()).workers
+        """What the orchestrator reported, or else what it last completed, and what is outstanding."""
+        state = self.store.state
+        completed = state.completed or (None, None)
+        wanted = (None, None) if state.acknowledged else state.decision.targets
+        return WorkerCounts(
+            prefill=_pool(state.prefill, completed[0], wanted[0]), decode=_pool(state.decode, completed[1], wanted[1])
+        )
 
     async def apply(self, decision: Decision) -> Applied:
-        """Publish a decision, unless it already stands or the one before is still being carried out."""
-        state = await self.store.read()
-        standing = state.decision.decision_id
-        if state.asks_for(decision.prefill, decision.decode):
-            return Applied(outcome=Outcome.UNCHANGED, detail=f"decision {standing} has these targets already")
-        waited_s = self._waited_s(state)
-        if not state.completed and waited_s < self._ack_timeout_s:
-            detail = f"decision {standing} is not completed after {waited_s:.0f} of at most {self._ack_timeout_s:g} s"
-            return Applied(outcome=Outcome.WAITING, detail=detail)
-        overdue = not state.completed and self._give_up(standing)
-        made = await self.store.publish(prefill=decision.prefill, decode=decision.decode, time=self._now())
-        if self._blocking:
-            return await self._await_completion(made, overdue=overdue)
-        detail = f"decision {made.decision_id} published"
-        if not state.completed:
-            detail += f"; decision {standing} was not completed within {self._ack_timeout_s:g} s"
-        return Applied(outcome=Outcome.APPLIED, detail=detail, overdue=overdue)
-
-    async def _await_completion(self, made: VirtualDecision, *, overdue: bool) -> Applied:
-        try:
-            async with asyncio.timeout(self._ack_timeout_s):
-                await self.store.until(lambda state: state.scaled_decision_id >= made.decision_id)
-        except TimeoutError:
-            overdue = self._give_up(made.decision_id) or overdue
-            detail = f"decision {made.decision_id} published, but not completed within {self._ack_timeout_s:g} s"
-        else:
-            detail = f"decision {made.decision_id} completed"
-        return Applied(outcome=Outcome.APPLIED, detail=detail, overdue=overdue)
+        """Publish a decision, unless it stands already or the one before is not yet acknowledged."""
+        state = self.store.state
+        targets = (decision.prefill, decision.decode)
+        if targets == state.decision.targets:
+            return Applied(outcome=Outcome.UNCHANGED, detail=f"decision {state.decision.decision_id} says so already")
+        outstanding = None if state.acknowledged else self._outstanding(state)
+        if outstanding is not None and self._waited_s(state) < self._ack_timeout_s:
+            return Applied(outcome=Outcome.WAITING, detail=outstanding)
+        published = await self.store.update(lambda now: now.decide(*targets, self._now()))
+        number = published.decision.decision_id
+        detail = f"decision {number} published"
+        if outstanding is not None:
+            detail = f"{outstanding}, given up; {detail}"
+        if self._blocking and not await self._acknowledged(number):
+            return Applied(outcome=Outcome.APPLIED, detail=f"{detail}, not acknowledged in time", overdue=True)
+        return Applied(outcome=Outcome.APPLIED, detail=detail, overdue=outstanding is not None)
 
     def _waited_s(self, state: VirtualState) -> float:
-        """How long the standing decision has stood, seconds.
+        return 0.0 if state.decided_at is None else self._now() - state.decided_at
 
-        A store may not know when it was made, and a clock that was set back would stretch the wait: then it counts
-        from when it was first seen here.
-        """
-        now = self._now()
-        decision_id, made_at = self._made
-        if decision_id != state.decision.decision_id:
-            made_at = now if state.decided_at is None else state.decided_at
-        self._made = (state.decision.decision_id, min(made_at, now))
-        return now - self._made[1]
+    def _outstanding(self, state: VirtualState) -> str:
+        return f"decision {state.decision.decision_id} unacknowledged for {self._waited_s(state):.0f} s"
 
-    def _give_up(self, decision_id: int) -> bool:
-        """Count a decision as given up on; False if it was already."""
-        if self._given_up == decision_id:
+    async def _acknowledged(self, number: int) -> bool:
+        """Wait for a decision to be completed; False if that takes longer than the limit."""
+        try:
+            async with asyncio.timeout(self._ack_timeout_s):
+                state = self.store.state
+                while state.scaled_decision_id < number:
+                    state = await self.store.changed(state)
+        except TimeoutError:
             return False
-        self._given_up = decision_id
-        self.overdue_total += 1
         return True
 
     async def check(self) -> list[Finding]:
-        """Look whether the store, the address and the token would do."""
-        findings = await self.store.check()
-        if self._listen is not None:
-            findings.append(await self._check_http(*self._listen))
+        """Whether state can be kept and the port can be had."""
+        findings = []
+        for subject, attempt in (("virtual state", self._check_store), ("virtual interface", self._check_listen)):
+            try:
+                findings.append(Finding(subject=subject, health=Health.OK, detail=await attempt()))
+            except (ConnectorError, OSError) as error:
+                findings.append(
+                    Finding(subject=subject, health=Health.FAILED, detail=str(error), remedy="mend what it names")
+                )
         return findings
 
-    async def _check_http(self, host: str, port: int) -> Finding:
-        subject = "virtual HTTP interface"
-        try:
-            access = self._access()
-        except ConnectorError as error:
-            remedy = "set --virtual-token-file, or listen on 127.0.0.1"
-            return Finding(subject=subject, health=Health.FAILED, detail=str(error), remedy=remedy)
-        if self._api is not None:
-            return Finding(subject=subject, health=Health.OK, detail=f"listens at {self.url}")
-        try:
-            probe = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
-        except OSError as error:
-            return Finding(
-                subject=subject,
-                health=Health.FAILED,
-                detail=f"cannot listen on {host}:{port}: {error.strerror or error}",
-                remedy="give --virtual-listen another address, or stop what listens there",
-            )
-        probe.close()
-        await probe.wait_closed()
-        guard = "without a token" if access is None or access.open else "with a token"
-        return Finding(subject=subject, health=Health.OK, detail=f"can listen on {host}:{port}, {guard}")
+    async def _check_store(self) -> str:
+        return await self.store.check()
 
-    def _access(self) -> Access | None:
-        return Access(host=self._listen[0], token=self._token) if self._listen is not None else None
+    async def _check_listen(self) -> str:
+        self._refuse_open_door()
+        if self._listen is None:
+            return "in this process only"
+        family = socket.AF_INET6 if ":" in self._listen.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((self._listen.host, self._listen.port))
+        return f"{self._listen.host}:{self._listen.port} is free"
+
+    async def close(self) -> None:
+        """Stop listening, wake who waits, and keep the state for the next start."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        await self.store.close()
+
+
+def _pool(reported: Workers | None, completed: int | None, wanted: int | None) -> Workers | None:
+    """The workers of one pool, with what is outstanding counted as coming or going.
+
+    Args:
+        reported: What the orchestrator said it runs, if it ever did.
+        completed: Workers of the decision it last completed.
+        wanted: Workers of the decision that is outstanding, if one is.
+    """
+    if reported is None:
+        reported = None if completed is None else Workers(completed)
+    if reported is None or wanted is None:
+        return reported
+    serving = min(reported.ready, wanted)
+    return Workers(serving, pending=wanted - serving, draining=reported.draining + reported.ready - serving)

@@ -15,6 +15,8 @@ from connectors.base import ConnectorError
 from connectors.virtual.state import VirtualState
 
 _VERSION = 1
+# Whatever reading a file that was torn, or written by something else, may end with.
+_NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
 
 class VirtualStore(ABC):
@@ -44,6 +46,14 @@ class VirtualStore(ABC):
     @abstractmethod
     async def changed(self, seen: VirtualState) -> VirtualState:
         """Return the state as soon as it is another one than ``seen``."""
+
+    @abstractmethod
+    async def check(self) -> str:
+        """Look whether state can be kept, without changing it; how it stands, in a few words.
+
+        Raises:
+            ConnectorError: It cannot.
+        """
 
     @abstractmethod
     async def close(self) -> None:
@@ -109,7 +119,7 @@ class EmbeddedStore(VirtualStore):
             raise ConnectorError(f"state {file} cannot be read: {error}") from error
         try:
             return _understand(text)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        except _NOT_UNDERSTOOD as error:
             aside = _set_aside(file)
             self.warning = f"state {file} is not understood ({error!r}); kept as {aside.name}, decisions start anew"
             return VirtualState()
@@ -139,11 +149,30 @@ class EmbeddedStore(VirtualStore):
             await self._condition.wait_for(lambda: self._state != seen)
             return self._state
 
+    async def check(self) -> str:
+        """Look whether the folder can be written and the file understood."""
+        if self._file is None:
+            return "kept in memory"
+        return await asyncio.to_thread(_inspect, self._file)
+
     async def close(self) -> None:
         """Let other processes have the file."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _inspect(file: Path) -> str:
+    folder = next(path for path in file.parents if path.exists())
+    if not os.access(folder, os.W_OK):
+        raise ConnectorError(f"{folder} cannot be written; set --state-dir to a folder that can")
+    if not file.exists():
+        return f"will be kept in {file}"
+    try:
+        state = _understand(file.read_bytes())
+    except (OSError, *_NOT_UNDERSTOOD) as error:
+        return f"{file} is not understood ({error!r}); it will be set aside"
+    return f"{file} is at decision {state.decision.decision_id}"
 
 
 def _understand(text: bytes) -> VirtualState:

@@ -1,0 +1,110 @@
+"""The demo as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from planner.demo.story import Story
+
+
+def plot(story: Story, file: Path) -> None:
+    """Draw load and forecast, workers, and latencies over time.
+
+    Args:
+        story: What happened.
+        file: A PNG, its folder made if need be.
+    """
+    import matplotlib as mpl  # noqa: PLC0415 - it takes a second to import
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(10, 9), layout="constrained")
+        load, prefill, decode, latency = figure.subplots(4, 1, sharex=True)
+        _plot_load(load, story)
+        _plot_workers(prefill, story, "prefill")
+        _plot_workers(decode, story, "decode")
+        _plot_latency(latency, story)
+        latency.set_xlabel("minutes")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, dpi=120)
+
+
+def _minutes(story: Story, times: Sequence[float]) -> list[float]:
+    return [(time - story.begin) / 60 for time in times]
+
+
+def _plot_load(axes: Any, story: Story) -> None:
+    seen = [record.observation for record in story.records]
+    axes.plot(
+        _minutes(story, [one.time for one in seen]),
+        [one.request_rate_rps for one in seen],
+        label="observed",
+        color="C0",
+    )
+    ahead = [(record.observation.time, record.decision.explanation.forecast) for record in story.records]
+    expected = [(time + forecast.interval, forecast) for time, forecast in ahead if forecast is not None]
+    times = _minutes(story, [time for time, _ in expected])
+    axes.plot(
+        times, [forecast.request_rate_rps for _, forecast in expected], label="forecast", color="C1", linestyle="--"
+    )
+    axes.fill_between(
+        times,
+        [forecast.requests_p10 / forecast.interval for _, forecast in expected],
+        [forecast.requests_p90 / forecast.interval for _, forecast in expected],
+        color="C1",
+        alpha=0.2,
+        linewidth=0,
+        label="10 % to 90 %",
+    )
+    axes.set_ylabel("requests/s")
+    axes.set_title("Load and forecast", loc="left", fontweight="bold")
+    axes.legend(loc="upper left", ncols=3, frameon=False)
+
+
+def _plot_workers(axes: Any, story: Story, pool: str) -> None:
+    times = _minutes(story, [moment.time for moment in story.moments])
+    workers = [getattr(moment, pool) for moment in story.moments]
+    ready = [one.ready for one in workers]
+    axes.fill_between(times, ready, step="post", color="C2", alpha=0.5, linewidth=0, label="serving")
+    axes.fill_between(
+        times,
+        ready,
+        [one.requested for one in workers],
+        step="post",
+        color="C8",
+        alpha=0.6,
+        linewidth=0,
+        label="starting",
+    )
+    decided = [(record.observation.time, record.decision) for record in story.records]
+    axes.step(
+        _minutes(story, [time for time, _ in decided]),
+        [getattr(decision, pool) for _, decision in decided],
+        where="post",
+        color="black",
+        linewidth=1,
+        label="decided",
+    )
+    axes.set_ylabel("workers")
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"{pool.capitalize()} workers", loc="left", fontweight="bold")
+    axes.legend(loc="upper left", ncols=3, frameon=False)
+
+
+def _plot_latency(axes: Any, story: Story) -> None:
+    seen = [record.observation for record in story.records]
+    times = _minutes(story, [one.time for one in seen])
+    targets = story.settings
+    for values, target, label, colour in (
+        ([one.ttft_ms for one in seen], targets.ttft, "TTFT", "C3"),
+        ([one.itl_ms for one in seen], targets.itl, "ITL", "C4"),
+    ):
+        share = [None if value is None else value / target for value in values]
+        axes.plot(times, share, color=colour, label=f"{label} / {target:g} ms")
+    axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
+    axes.set_yscale("log")
+    axes.set_ylabel("share of target")
+    axes.set_title("Mean latencies against their targets", loc="left", fontweight="bold")
+    axes.legend(loc="upper left", ncols=2, frameon=False)
