@@ -67,8 +67,8 @@ class PlannerDaemon:
             on_record: Called after each adjustment with what happened; must not block.
 
         Raises:
-            profiles.ProfileError: There is no usable profile.
-            ValueError: The settings name something that cannot be made.
+            ProfileError, TraceError: The profile, or the trace to warm up with, cannot be used.
+            SourceError, ConnectorError: The settings name something that cannot be made.
         """
         self.settings = settings
         self.clock = clock or WallClock()
@@ -115,8 +115,8 @@ class PlannerDaemon:
         except BaseException:
             await self.close()
             raise
-        for warning in self.planner.profile.warnings:
-            log.warning("profile looks wrong", detail=warning)
+        for warning in self.planner.warnings:
+            log.warning(warning)
         return self
 
     async def __aexit__(

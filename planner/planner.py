@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -14,7 +14,8 @@ from planner.core.policy import Policy, Rules
 from planner.core.sizing import Sizing, Targets
 from planner.core.throughput import ThroughputSizing
 from planner.settings import NO_BUDGET, Settings
-from predictors import Fitted, Fitter, InlineFitter, PredictorOptions, make_predictor
+from planner.simulation.trace import Trace
+from predictors import Fitter, InlineFitter, PredictorOptions, SeriesPredictor, make_predictor
 from profiles import EngineProfile, load_profiles
 
 SIZINGS: Mapping[str, Callable[[EngineProfile], Sizing]] = {
@@ -28,7 +29,7 @@ class Planner:
     Attributes:
         settings: How it decides.
         profile: The engine profile it sizes with.
-        predictors: The models of request count, ISL and OSL.
+        predictors: The models of request count, ISL and OSL, in this order.
     """
 
     def __init__(
@@ -43,17 +44,21 @@ class Planner:
 
         Raises:
             profiles.ProfileError: There is no usable profile.
+            planner.simulation.trace.TraceError: The trace to warm up with cannot be used.
         """
         self.settings = settings
         self.profile = profile if profile is not None else load_profile(settings)
         self.predictors = _make_predictors(settings, fitter or InlineFitter())
+        requests, isl, osl = self.predictors
         demand = Demand(
-            self.predictors,
+            LoadPredictors(requests=requests, isl=isl, osl=osl),
             interval=settings.adjustment_interval,
             isl=settings.isl,
             osl=settings.osl,
             idle_intervals=settings.idle_intervals,
         )
+        self._past = Trace(settings.load_predictor_warmup_trace) if settings.load_predictor_warmup_trace else None
+        self._warm_intervals = self._past.intervals(settings.adjustment_interval) if self._past else []
         self._policy = Policy(self.profile, SIZINGS[settings.sizing](self.profile), demand, _rules(settings))
 
     def step(self, observation: Observation) -> Decision:
@@ -67,18 +72,32 @@ class Planner:
 
     def learn(self, observation: Observation) -> None:
         """Take in one interval; models may begin to be fitted."""
+        if self._warm_intervals:
+            self._warm_up(observation)
         self._policy.learn(observation)
+
+    def _warm_up(self, first: Observation) -> None:
+        """Let the trace be what came before the first observation: only now is it known when that was."""
+        intervals, self._warm_intervals = self._warm_intervals, []
+        shift = first.time - first.interval - intervals[-1].end_s
+        requests, isl, osl = self.predictors
+        requests.warm((float(one.requests), one.end_s + shift) for one in intervals)
+        isl.warm((one.isl, one.end_s + shift) for one in intervals)
+        osl.warm((one.osl, one.end_s + shift) for one in intervals)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What looked wrong in the profile and in the trace to warm up with."""
+        complaint = self._past.complaint if self._past else None
+        return (*self.profile.warnings, *([complaint] if complaint else []))
 
     def pending_fits(self) -> list[Future[Any]]:
         """Fits under way; a decision made before they end uses the models there were before."""
-        return [fit for model in self._fitted() if (fit := model.pending) is not None]
+        return [fit for model in self.predictors if (fit := model.pending) is not None]
 
     def fit_errors(self) -> list[str]:
         """Why fits failed, as far as their predictors still go without."""
-        return [error for model in self._fitted() if (error := model.last_error) is not None]
-
-    def _fitted(self) -> Iterator[Fitted]:
-        return (model for model in self.predictors if isinstance(model, Fitted))
+        return [error for model in self.predictors if (error := model.last_error) is not None]
 
     def decide(self, observation: Observation) -> Decision:
         """The workers that should run from now on, after ``learn`` took in the same observation."""
@@ -108,10 +127,16 @@ def load_profile(settings: Settings) -> EngineProfile:
         settings.profile_results_dir,
         prefill_gpus=settings.prefill_engine_num_gpu,
         decode_gpus=settings.decode_engine_num_gpu,
+        prefill_select=_pairs(settings.prefill_profile_select),
+        decode_select=_pairs(settings.decode_profile_select),
     )
 
 
-def _make_predictors(settings: Settings, fitter: Fitter) -> LoadPredictors:
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _make_predictors(settings: Settings, fitter: Fitter) -> tuple[SeriesPredictor, ...]:
     options = PredictorOptions(
         interval_s=settings.adjustment_interval,
         log1p=settings.load_predictor_log1p,
@@ -121,8 +146,7 @@ def _make_predictors(settings: Settings, fitter: Fitter) -> LoadPredictors:
         kalman_r=settings.kalman_r,
         kalman_min_points=settings.kalman_min_points,
     )
-    requests, isl, osl = (make_predictor(settings.load_predictor, options, fitter) for _ in range(3))
-    return LoadPredictors(requests=requests, isl=isl, osl=osl)
+    return tuple(make_predictor(settings.load_predictor, options, fitter) for _ in range(3))
 
 
 def _rules(settings: Settings) -> Rules:

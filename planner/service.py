@@ -13,6 +13,7 @@ from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, Invocation, 
 from planner.daemon import PlannerDaemon
 from planner.log import get_logger, logging_to
 from planner.settings import Settings
+from planner.simulation.trace import TraceError
 from planner.sources.base import SourceError
 from profiles import ProfileError
 
@@ -33,7 +34,7 @@ def run(invocation: Invocation, arguments: list[str]) -> int:
     try:
         with logging_to(level=settings.log_level, style=settings.log_format, directory=settings.log_dir):
             asyncio.run(_serve(settings, arguments))
-    except (ConfigurationError, ProfileError, SourceError, ConnectorError, OSError, ValueError) as error:
+    except (ConfigurationError, ProfileError, TraceError, SourceError, ConnectorError, OSError) as error:
         print(f"python -m planner: error: {error}", file=sys.stderr)  # noqa: T201 - logging has ended
         return EXIT_BAD_CONFIGURATION
     return 0

@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +111,10 @@ class ArimaModel(Model):
         self._recursion: ArimaRecursion | None = None
         self._seen = 0
         self._due = _LEAST_POINTS
+
+    def holding_fits(self) -> AbstractContextManager[None]:
+        """A context in which much is taken in and the model is fitted only at the end."""
+        return self._fit.holding()
 
     @property
     def pending(self) -> Future[Any] | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -15,21 +16,6 @@ class Fitter(Protocol):
 
     def submit(self, fit: Callable[..., T], *arguments: Any) -> Future[T]:
         """Run ``fit(*arguments)``; both must be picklable. The future may already be done."""
-        ...
-
-
-@runtime_checkable
-class Fitted(Protocol):
-    """A predictor whose model is fitted elsewhere."""
-
-    @property
-    def pending(self) -> Future[Any] | None:
-        """The fit under way, if any."""
-        ...
-
-    @property
-    def last_error(self) -> str | None:
-        """Why the last fit failed, if it did."""
         ...
 
 
@@ -85,13 +71,30 @@ class Fit:
 
     def __init__(self, fitter: Fitter) -> None:
         self._fitter = fitter
+        self._held: tuple[Any, ...] | None = None
+        self._holding = False
         self.pending: Future[Any] | None = None
         self.last_error: str | None = None
 
     def begin(self, fit: Callable[..., Any], *arguments: Any) -> None:
         """Start a fit, unless one is still under way."""
-        if self.pending is None:
+        if self._holding:
+            self._held = (fit, *arguments)
+        elif self.pending is None:
             self.pending = self._fitter.submit(fit, *arguments)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Put off all fits to the end of the context, and do only the last one then."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+            if self._held is not None:
+                fit, *arguments = self._held
+                self._held = None
+                self.begin(fit, *arguments)
 
     def collect(self) -> Any | None:
         """The result of a fit that has ended well since the last call; None otherwise."""

@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,10 @@ class ProphetModel(Model):
         self._window: deque[tuple[float, float]] = deque(maxlen=window_size)
         self._time = 0.0
         self._forecasts: ProphetForecasts | None = None
+
+    def holding_fits(self) -> AbstractContextManager[None]:
+        """A context in which much is taken in and the model is fitted only at the end."""
+        return self._fit.holding()
 
     @property
     def pending(self) -> Future[Any] | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from predictors.base import Forecast
@@ -22,6 +24,10 @@ class Model(ABC):
     def expect(self, horizon_steps: int) -> float | None:
         """The value expected so many intervals ahead; None if the model cannot say yet."""
 
+    def holding_fits(self) -> AbstractContextManager[None]:
+        """A context in which much is taken in and the model is fitted only at the end."""
+        return nullcontext()
+
     @property
     def pending(self) -> Future[Any] | None:
         """The fit under way, if any."""
@@ -34,10 +40,11 @@ class Model(ABC):
 
 
 class SeriesPredictor:
-    """A predictor around a model; implements the protocols Predictor and Fitted.
+    """A predictor around a model; implements the protocol Predictor.
 
-    Zeros at the beginning of a series are idleness before anybody came, not load, and are left out. Until the model
-    can say something, and where it says something that is no number, the last value stands.
+    Zeros at the beginning of a series are idleness before anybody came, not load, and are left out; so are those that
+    follow a warm start. Until the model can say something, and where it says something that is no number, the last
+    value stands.
     """
 
     def __init__(self, model: Model, *, log1p: bool = False) -> None:
@@ -53,6 +60,7 @@ class SeriesPredictor:
         self._last: float | None = None
         self._gap = 0
         self._begun = False
+        self._awaiting_load = True
 
     @property
     def pending(self) -> Future[Any] | None:
@@ -68,8 +76,8 @@ class SeriesPredictor:
         """Take in the next value; see Predictor."""
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise ValueError(f"value is {value}; a series has finite values of 0 or more, or None for unknown ones")
-        if not self._begun and not value:
-            self._last = self._last if value is None else value
+        if self._awaiting_load and not value:
+            self._last = value if value is not None and not self._begun else self._last
             return
         if value is None:
             self._gap += 1
@@ -77,8 +85,19 @@ class SeriesPredictor:
             if self._begun:
                 self._errors.learn(value - self._mean(1), 1 + self._gap)
             self._last, self._gap = value, 0
-        self._begun = True
+        self._begun, self._awaiting_load = True, False
         self._model.take(math.log1p(value) if self._log1p and value is not None else value, time)
+
+    def warm(self, history: Iterable[tuple[float | None, float]]) -> None:
+        """Take in a past that was not observed here.
+
+        Args:
+            history: Values and the ends of their intervals, seconds since the epoch, oldest first.
+        """
+        with self._model.holding_fits():
+            for value, time in history:
+                self.observe(value, time)
+        self._awaiting_load = True
 
     def forecast(self, horizon_steps: int = 1) -> Forecast | None:
         """The value so many intervals ahead; see Predictor."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,10 +26,6 @@ class LoadPredictors:
     requests: Predictor
     isl: Predictor
     osl: Predictor
-
-    def __iter__(self) -> Iterator[Predictor]:
-        """The predictors, in a fixed order."""
-        return iter((self.requests, self.isl, self.osl))
 
 
 class Demand:

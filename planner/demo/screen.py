@@ -16,6 +16,7 @@ from planner.settings import Settings
 
 _BAR_CELLS = 24
 _MOST_WORKERS = 14
+_PLAIN_WIDTH = 120
 
 
 class Screen:
@@ -35,6 +36,8 @@ class Screen:
         self._length_s = length_s
         self._speed = speed
         self._console = Console(highlight=False)
+        if not self._console.is_terminal:
+            self._console.width = _PLAIN_WIDTH
         self._most_rps = 1.0
 
     def __enter__(self) -> Self:
@@ -42,7 +45,8 @@ class Screen:
         settings = self._settings
         self._console.print(
             f"[bold]SLA planner demo[/]: {self._length_s / 60:.0f} minutes in "
-            f"{self._length_s / self._speed:.0f} seconds, an adjustment every {settings.adjustment_interval:g} s, workers take 90 s to start\n"
+            f"{self._length_s / self._speed:.0f} seconds, an adjustment every {settings.adjustment_interval:g} s, "
+            "workers take 90 s to start\n"
             f"targets: TTFT {settings.ttft:g} ms, ITL {settings.itl:g} ms; budget {settings.max_gpu_budget} GPUs; "
             f"predictor {settings.load_predictor}\n"
             "[green]#[/] serves  [yellow]+[/] starts  [red]![/] latency above target\n"

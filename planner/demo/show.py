@@ -105,8 +105,8 @@ async def _play(options: dict[str, Any], *, speed: float, duration_s: float, see
 
 def _traffic(begin: float, length_s: float, seed: int) -> Iterator[Arrival]:
     rate = with_burst(
-        day_curve(low_rps=_LOW_RPS, high_rps=_HIGH_RPS, period_s=length_s / 2),
-        begin=0.7 * length_s,
+        day_curve(low_rps=_LOW_RPS, high_rps=_HIGH_RPS, period_s=length_s),
+        begin=0.25 * length_s,
         length_s=0.1 * length_s,
         factor=_BURST,
     )

@@ -156,14 +156,14 @@ class TestScaling:
         assert deployment.decode.workers() == Workers(2)
 
 
-@pytest.mark.parametrize("utilisation", [0.5, 0.8])
+@pytest.mark.parametrize("utilisation", [0.5, 0.7])
 def test_waiting_is_that_of_an_m_d_1_queue(utilisation):
     """Mean wait of M/D/1: rho / (2 (1 - rho)) service times (Pollaczek and Khinchine)."""
     generator = np.random.default_rng(1)
     deployment = make()
     service_s, time, waits = 0.1, 0.0, []
     requests = []
-    for gap in generator.exponential(service_s / utilisation, 120_000):
+    for gap in generator.exponential(service_s / utilisation, 150_000):
         time += gap
         requests.append(deployment.submit(time, isl=100, osl=1))
     deployment.advance(time + 60)
