@@ -72,8 +72,8 @@ def derive(readings: Readings, *, time: float, interval: float) -> Observation:
         osl_quantiles=_quantiles(readings.buckets.get("osl", ()), 1.0),
         ttft_quantiles_ms=_quantiles(readings.buckets.get("ttft_ms", ()), _MS_PER_S),
         itl_quantiles_ms=_quantiles(readings.buckets.get("itl_ms", ()), _MS_PER_S),
-        inflight=_known(readings.gauges.get("inflight")),
-        queued=_known(readings.gauges.get("queued")),
+        inflight=_gauge(readings, "inflight"),
+        queued=_gauge(readings, "queued"),
     )
 
 
@@ -81,6 +81,15 @@ def _count(readings: Readings, name: str) -> float | None:
     """The increase of a counter. One whose series nobody has begun yet, though the server is there, is 0."""
     value = _known(readings.increases.get(name))
     if value is None and readings.present and name not in readings.failed:
+        return 0.0
+    return value
+
+
+def _gauge(readings: Readings, name: str) -> float | None:
+    """A gauge; 0 where the server is there and nobody has ever called it."""
+    value = _known(readings.gauges.get(name))
+    never_called = all(increase is None for increase in readings.increases.values())
+    if value is None and readings.present and readings.increases and never_called and not readings.failed:
         return 0.0
     return value
 

@@ -8,20 +8,19 @@ import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from planner.core.observation import Observation
 from planner.finding import Finding, Health
 from planner.sources.base import Source, SourceError, SourceStatus
+from planner.sources.coverage import Coverage
 from planner.sources.derive import Bucket, Readings, derive
 from planner.sources.mapping import MetricsMapping
 from planner.sources.promql import QueryBuilder, catalogue
-from planner.sources.selection import Labels, Selection, select
+from planner.sources.selection import Labels, NotYetError, Selection, select
 
-# Data is stale when its newest sample is older than the interval, or than this for short intervals.
-_LEAST_STALENESS_S = 30.0
+_CHECK_WINDOW_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,14 +150,14 @@ class PrometheusSource(Source):
         return self._status
 
     async def start(self) -> None:
-        """See which series are ours; a server that cannot be reached yet is no error.
+        """See which series are ours; a server that cannot be reached yet, or a namespace without series, is no error.
 
         Raises:
-            SourceError: The model or namespace wanted is not among those there are.
+            SourceError: The model wanted is not among those there are, or none is wanted of several.
         """
         try:
             await self._resolve(self._now())
-        except QueryError as error:
+        except (QueryError, NotYetError) as error:
             self._status = SourceStatus(series_matched={}, errors={"series": str(error)}, newest_data=None)
 
     async def observe(self, interval: float) -> Observation:
@@ -173,19 +172,20 @@ class PrometheusSource(Source):
         except (QueryError, SourceError) as error:
             return self._blind(time, interval, "series", str(error))
         errors = {name: str(answer) for name, answer in answers.items() if isinstance(answer, QueryError)}
-        vectors = {name: answer for name, answer in answers.items() if not isinstance(answer, QueryError)}
-        newest = _scalar(vectors.pop("newest_data", ()))
-        if newest is None or time - newest > max(interval, _LEAST_STALENESS_S):
-            age = "no samples" if newest is None else f"the newest sample is {time - newest:.0f} s old"
-            return self._blind(time, interval, "newest_data", errors.get("newest_data", f"stale: {age}"), newest)
-        self._status = SourceStatus(series_matched=matched, errors=errors, newest_data=newest)
-        return derive(_readings(vectors, errors, selection), time=time, interval=interval)
+        values = {name: answer for name, answer in answers.items() if not isinstance(answer, QueryError)}
+        coverage = _coverage(values, time, interval)
+        if blindness := coverage.blindness:
+            return self._blind(time, interval, "newest_scrape", errors.get("newest_scrape", blindness), coverage.newest)
+        if gap := coverage.gap:
+            errors |= {name: gap for name in self._mapping.counters() if name not in errors}
+        self._status = SourceStatus(series_matched=matched, errors=errors, newest_data=coverage.newest)
+        return derive(_readings(values, errors, selection, coverage), time=time, interval=interval)
 
     async def _ask(
         self, selection: Selection, interval: float, time: float
     ) -> dict[str, Sequence[Sample] | QueryError]:
         """All queries of a tick at once, and what each got."""
-        queries = self._queries(QueryBuilder(self._mapping, selection, interval))
+        queries = self._queries(QueryBuilder(self._mapping, selection, interval), time)
         answers = await asyncio.gather(*(self._try(query, time) for query in queries.values()))
         return dict(zip(queries, answers, strict=True))
 
@@ -197,8 +197,8 @@ class PrometheusSource(Source):
         )
         return Observation(time=time, interval=interval)
 
-    def _queries(self, build: QueryBuilder) -> dict[str, str]:
-        """The queries of a tick, by the field they answer."""
+    def _queries(self, build: QueryBuilder, time: float) -> dict[str, str]:
+        """The queries of a tick that ends at ``time``, by the field they answer."""
         mapping = self._mapping
         queries = {name: build.counter(names) for name, names in mapping.counters().items() if names}
         queries |= {name: build.gauge(names) for name, names in mapping.gauges().items() if names}
@@ -210,7 +210,13 @@ class PrometheusSource(Source):
             for name, means in mapping.means().items()
             if any(mean.bucket for mean in means)
         }
-        queries["newest_data"] = build.freshness()
+        if mapping.arrivals:
+            queries["uncounted_arrivals"] = build.uncounted_arrivals()
+        queries |= {
+            "newest_scrape": build.newest_scrape(),
+            "oldest_scrape": build.oldest_scrape(time),
+            "scrapes": build.scrapes(),
+        }
         return queries
 
     async def _resolve(self, time: float) -> tuple[Selection, Mapping[str, int]]:
@@ -301,10 +307,9 @@ class PrometheusSource(Source):
             )
             return findings
         findings.append(_check_model(selection))
-        build = QueryBuilder(self._mapping, selection, 60.0)
-        for field, query in self._queries(build).items():
-            answer = await self._try(query, time)
-            findings.append(_check_field(field, query, answer, matched))
+        answers = await self._ask(selection, _CHECK_WINDOW_S, time)
+        findings.append(_check_scrapes(answers, time))
+        findings += [_check_field(field, answers[field], matched.get(field)) for field in answers if field in matched]
         return findings
 
 
@@ -331,14 +336,37 @@ def _scalar(samples: Sequence[Sample]) -> float | None:
     return samples[0].value if samples and math.isfinite(samples[0].value) else None
 
 
-def _readings(vectors: Mapping[str, Sequence[Sample]], errors: Mapping[str, str], selection: Selection) -> Readings:
-    fields: dict[str, Any] = {name: _scalar(samples) for name, samples in vectors.items()}
+def _coverage(vectors: Mapping[str, Sequence[Sample]], time: float, interval: float) -> Coverage:
+    return Coverage(
+        start=time - interval,
+        end=time,
+        oldest=_scalar(vectors.get("oldest_scrape", ())),
+        newest=_scalar(vectors.get("newest_scrape", ())),
+        samples=int(_scalar(vectors.get("scrapes", ())) or 0),
+    )
+
+
+def _readings(
+    vectors: Mapping[str, Sequence[Sample]], errors: Mapping[str, str], selection: Selection, coverage: Coverage
+) -> Readings:
+    """What the answers amount to, counters taken to the whole window if only a part of it was scraped."""
+    values = {name: _scalar(samples) for name, samples in vectors.items()}
+    increases = {
+        name: None if (value := values.get(name)) is None or coverage.gap else value / coverage.share
+        for name in ("requests_started", "requests_completed")
+    }
+    if values.get("uncounted_arrivals"):
+        increases["requests_started"] = None
+    before = values.get("inflight_before")
+    if before is None and coverage.from_start and "inflight_before" not in errors:
+        # A server that was scraped when the window began, and had no such series, had no requests.
+        before = 0.0
     return Readings(
         present=selection.present,
-        increases={name: fields.get(name) for name in ("requests_started", "requests_completed")},
-        means={name: fields.get(name) for name in ("ttft_ms", "itl_ms", "isl", "osl", "request_duration_s")},
-        gauges={name: fields.get(name) for name in ("inflight", "queued")},
-        inflight_before=fields.get("inflight_before"),
+        increases=increases,
+        means={name: values.get(name) for name in ("ttft_ms", "itl_ms", "isl", "osl", "request_duration_s")},
+        gauges={name: values.get(name) for name in ("inflight", "queued")},
+        inflight_before=before if coverage.from_start else None,
         buckets={
             name.removesuffix(" buckets"): _buckets(samples)
             for name, samples in vectors.items()
@@ -364,16 +392,24 @@ def _check_model(selection: Selection) -> Finding:
     return Finding(subject="model", health=Health.OK, detail=f"{selection.model}{place}")
 
 
-def _check_field(field: str, query: str, answer: Sequence[Sample] | QueryError, matched: Mapping[str, int]) -> Finding:
+def _check_scrapes(answers: Mapping[str, Sequence[Sample] | QueryError], time: float) -> Finding:
+    values = {name: answer for name, answer in answers.items() if not isinstance(answer, QueryError)}
+    coverage = _coverage(values, time, _CHECK_WINDOW_S)
+    if coverage.blindness:
+        return Finding(
+            subject="scrapes",
+            health=Health.FAILED,
+            detail=coverage.blindness,
+            remedy="let Prometheus scrape the frontends, or choose --metrics-preset to match them",
+        )
+    period = f"every {coverage.period_s:.3g} s" if coverage.period_s else "once so far"
+    return Finding(subject="scrapes", health=Health.OK, detail=period)
+
+
+def _check_field(field: str, answer: Sequence[Sample] | QueryError, series: int | None) -> Finding:
     subject = f"query {field}"
     if isinstance(answer, QueryError):
-        return Finding(
-            subject=subject,
-            health=Health.FAILED,
-            detail=f"{answer} for {query}",
-            remedy="try it in Prometheus' own page",
-        )
-    series = matched.get(field, len(answer))
+        return Finding(subject=subject, health=Health.FAILED, detail=str(answer), remedy="see Prometheus' own log")
     if not series:
         return Finding(
             subject=subject,

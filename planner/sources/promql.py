@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from planner.sources.coverage import STEPS
 from planner.sources.mapping import Mean, MetricsMapping
 from planner.sources.selection import Selection
 
@@ -15,7 +16,8 @@ class QueryBuilder:
     def __init__(self, mapping: MetricsMapping, selection: Selection, window_s: float) -> None:
         self._mapping = mapping
         self._matchers = selection.matchers(mapping)
-        self._window = f"{max(1, round(window_s * 1000))}ms"
+        self._window_ms = max(1, round(window_s * 1000))
+        self._window = f"{self._window_ms}ms"
 
     def counter(self, names: Sequence[str]) -> str:
         """Increase of the first of these counters that exists, over all servers."""
@@ -28,7 +30,7 @@ class QueryBuilder:
     def buckets(self, means: Sequence[Mean]) -> str:
         """Increase of the buckets of the first of these histograms that exists, by upper bound."""
         return " or ".join(
-            f"sum by (le) (increase({self._series(mean.bucket)}[{self._window}]))" for mean in means if mean.bucket
+            f"sum by (le) ({self._increase(mean.bucket)})" for mean in means if mean.bucket
         )
 
     def gauge(self, names: Sequence[str], *, before: bool = False) -> str:
@@ -36,21 +38,42 @@ class QueryBuilder:
         offset = f" offset {self._window}" if before else ""
         return f"sum({self._any(names)}{offset})"
 
-    def freshness(self) -> str:
-        """Time of the newest sample."""
-        return f"max(timestamp({self._any(tuple(self._mapping.telling_names()), matched=False)}))"
+    def newest_scrape(self) -> str:
+        """Time of the last scrape of any server."""
+        return f"max(timestamp({self._presence()}))"
+
+    def oldest_scrape(self, end: float) -> str:
+        """Time of the first scrape of any server within the window that ends at ``end``."""
+        step, start = f"{max(1, self._window_ms // STEPS)}ms", end - self._window_ms / 1000
+        return f"min(min_over_time((timestamp({self._presence()}) > {start:.3f})[{self._window}:{step}]))"
+
+    def scrapes(self) -> str:
+        """How often the server that was scraped most was scraped within the window."""
+        return f"max(count_over_time({self._presence()}[{self._window}]))"
+
+    def uncounted_arrivals(self) -> str:
+        """Number of completion counters whose server has no counter of arrivals, as in a rolling upgrade."""
+        arrivals, completions = self._any(self._mapping.arrivals), self._any(self._mapping.completions)
+        return f"count({completions} unless on (job, instance) {arrivals})"
+
+    def _presence(self) -> str:
+        return self._any(self._mapping.presence or tuple(self._mapping.telling_names()), matched=False)
 
     def _increase(self, name: str) -> str:
-        """Increase of a counter over the window.
+        """Increase of every series of a counter over the window.
 
         ``increase`` compares samples within the window, so it misses the first count of a series that is born in it.
-        Where the server was scraped before and the series was not there, it began at 0, and its value is its increase.
+        Where the server was scraped within the window before the series was there, the series began at 0, and its
+        largest value is its increase. Where it was not (a new server, or Prometheus itself was down), its value may
+        be that of a lifetime, and only what was added since its first sample counts.
         """
         series, window = self._series(name), self._window
-        born = f"({series} unless {series} offset {window}) and on (job, instance) (up offset {window} == 1)"
+        scrapes = f"max by (job, instance) (sum_over_time(up[{window}]))"
+        later_than_server = f"(count_over_time({series}[{window}]) < on (job, instance) group_left {scrapes})"
+        born = f"(max_over_time({series}[{window}]) unless {series} offset {window}) and {later_than_server}"
         return f"({born}) or increase({series}[{window}])"
 
-    def _series(self, name: str | None) -> str:
+    def _series(self, name: str) -> str:
         return f"{name}{{{','.join(self._matchers)}}}"
 
     def _any(self, names: Sequence[str], *, matched: bool = True) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from planner.finding import Finding, Health
 from planner.sources.base import Source, SourceError, SourceStatus
 from planner.sources.derive import Bucket, Readings, derive
 from planner.sources.mapping import Mean, MetricsMapping
-from planner.sources.selection import Labels, Selection, select
+from planner.sources.selection import Labels, NotYetError, Selection, select
 
 _LARGEST_PAGE_BYTES = 32 * 1024 * 1024
 
@@ -81,10 +82,11 @@ class ScrapeSource(Source):
         """Read once, so that the first interval has a beginning; pages that cannot be read yet are no error.
 
         Raises:
-            SourceError: The model or namespace wanted is not among those there are.
+            SourceError: The model wanted is not among those there are, or none is wanted of several.
         """
         snapshot, errors = await self._read()
-        self._choose(snapshot)
+        with contextlib.suppress(NotYetError):
+            self._choose(snapshot)
         self._last = None if errors else snapshot
 
     async def observe(self, interval: float) -> Observation:

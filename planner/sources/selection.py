@@ -12,6 +12,10 @@ from planner.sources.mapping import MetricsMapping
 Labels = Mapping[str, str]
 
 
+class NotYetError(SourceError):
+    """Nothing that is there is ours, which may change: other deployments can be up before ours is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """A choice among series.
@@ -65,8 +69,8 @@ def select(
         namespace: The namespace wanted; it is used only if some series carries the label.
 
     Raises:
-        SourceError: The model or namespace wanted is not among those there are, or several models are and none was
-            named.
+        SourceError: The model wanted is not among those there are, or several models are and none was named.
+        NotYetError: No series of the namespace wanted is there.
     """
     namespace = _namespace(mapping, seen, namespace)
     ours = [one for one in seen if namespace is None or one.get(mapping.namespace_label or "") == namespace]
@@ -92,9 +96,9 @@ def _namespace(mapping: MetricsMapping, seen: Sequence[Labels], wanted: str | No
     if not carried:
         return None
     if wanted not in carried:
-        raise SourceError(
+        raise NotYetError(
             f"no series has {mapping.namespace_label}={wanted!r}; there are: {_list(carried)}. "
-            "Set --namespace to one of them"
+            "Set --namespace to one of them, or wait until its frontends are scraped"
         )
     return wanted
 
