@@ -78,6 +78,11 @@ class Connector(ABC):
     async def check(self) -> list[Finding]:
         """Look, without changing anything, whether a run would work."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What looked wrong at the start but ends nothing, a sentence each."""
+        return ()
+
     @abstractmethod
     async def close(self) -> None:
         """Let go of everything that ``start`` took; may be called without ``start``."""

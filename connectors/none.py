@@ -39,6 +39,11 @@ class NoOperationConnector(Connector):
         own = Finding(subject="connector", health=Health.OK, detail="no operation: nothing will be scaled")
         return [own] if self._inner is None else [own, *await self._inner.check()]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the connector looked through."""
+        return () if self._inner is None else self._inner.warnings
+
     async def close(self) -> None:
         """Close the connector looked through."""
         if self._inner is not None:

@@ -115,7 +115,7 @@ class PlannerDaemon:
         except BaseException:
             await self.close()
             raise
-        for warning in self.planner.warnings:
+        for warning in (*self.planner.warnings, *self.connector.warnings):
             log.warning(warning)
         return self
 

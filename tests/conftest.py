@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -35,6 +36,18 @@ def clock() -> VirtualClock:
 @pytest.fixture(scope="session")
 def profile() -> EngineProfile:
     return load_profiles(sample_profile_dir(), prefill_gpus=1, decode_gpus=1)
+
+
+@pytest.fixture
+def free_port():
+    """Finds ports on loopback that nobody listens on: ``free_port()``."""
+
+    def find() -> int:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            return listener.getsockname()[1]
+
+    return find
 
 
 @pytest.fixture(autouse=True)

@@ -181,6 +181,11 @@ class VirtualConnector(Connector):
             probe.bind((self._listen.host, self._listen.port))
         return f"{self._listen.host}:{self._listen.port} is free"
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was wrong with the state that was kept."""
+        return () if self.store.warning is None else (self.store.warning,)
+
     async def close(self) -> None:
         """Stop listening, wake who waits, and keep the state for the next start."""
         if self._runner is not None:

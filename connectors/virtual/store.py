@@ -20,7 +20,13 @@ _NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError, IndexError, 
 
 
 class VirtualStore(ABC):
-    """Keeps one state, changes it step by step, and wakes who waits for a change."""
+    """Keeps one state, changes it step by step, and wakes who waits for a change.
+
+    Attributes:
+        warning: What looked wrong at the start but ends nothing; None if nothing did.
+    """
+
+    warning: str | None = None
 
     @property
     @abstractmethod
@@ -65,9 +71,6 @@ class EmbeddedStore(VirtualStore):
 
     The file is replaced as a whole, so that it is never half-written. One that cannot be understood is set aside under
     another name and reported in ``warning``; it ends nothing.
-
-    Attributes:
-        warning: What was wrong with the file at the start; None if nothing was.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -76,7 +79,6 @@ class EmbeddedStore(VirtualStore):
         Args:
             file: Where to keep the state; None for memory alone.
         """
-        self.warning: str | None = None
         self._file = file
         self._state = VirtualState()
         self._condition = asyncio.Condition()

@@ -29,9 +29,7 @@ class QueryBuilder:
 
     def buckets(self, means: Sequence[Mean]) -> str:
         """Increase of the buckets of the first of these histograms that exists, by upper bound."""
-        return " or ".join(
-            f"sum by (le) ({self._increase(mean.bucket)})" for mean in means if mean.bucket
-        )
+        return " or ".join(f"sum by (le) ({self._increase(mean.bucket)})" for mean in means if mean.bucket)
 
     def gauge(self, names: Sequence[str], *, before: bool = False) -> str:
         """Sum of these gauges now, or at the beginning of the window."""

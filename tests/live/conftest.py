@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,17 +31,11 @@ def require_binary(name):
     return path
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 class PrometheusServer:
     """A real Prometheus; it may be stopped and started again, on the same port and with the same storage."""
 
-    def __init__(self, binary, directory: Path, scrape_configs, scrape_interval):
-        self.port = free_port()
+    def __init__(self, binary, port, directory: Path, scrape_configs, scrape_interval):
+        self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
         self._binary = binary
         self._directory = directory
@@ -113,7 +106,7 @@ class PrometheusServer:
 
 
 @pytest.fixture
-async def prometheus(tmp_path):
+async def prometheus(tmp_path, free_port):
     """Starts Prometheus servers: ``await prometheus(targets)`` or ``await prometheus(scrape_configs=[...])``.
 
     ``targets`` are ``host:port`` whose ``/metrics`` is scraped, as one job.
@@ -123,7 +116,9 @@ async def prometheus(tmp_path):
 
     async def start(targets=(), *, scrape_configs=None, scrape_interval=SCRAPE_INTERVAL):
         configs = scrape_configs or [{"job_name": "frontend", "static_configs": [{"targets": list(targets)}]}]
-        server = PrometheusServer(binary, tmp_path / f"prometheus-{len(servers)}", configs, scrape_interval)
+        server = PrometheusServer(
+            binary, free_port(), tmp_path / f"prometheus-{len(servers)}", configs, scrape_interval
+        )
         servers.append(server)
         await server.start()
         return server
@@ -226,7 +221,7 @@ class Frontend:
 
 
 @pytest.fixture
-async def frontends():
+async def frontends(free_port):
     """Starts frontends: ``await frontends(2)``."""
     started = []
 

@@ -332,7 +332,7 @@ class TestLabels:
 
         frontend.serve(3, model="tiny")
         await seen(server, STARTED, 3)
-        with pytest.raises(SourceError, match="model='huge'.*'tiny'.*--model-name"):
+        with pytest.raises(SourceError, match=r"model='huge'.*'tiny'.*--model-name"):
             await source.start()
         assert_blind(await source.observe(INTERVAL))
         assert [one.subject for one in await source.check() if one.health is Health.FAILED] == ["metrics labels"]

@@ -1,0 +1,166 @@
+"""The whole chain: stand-in, real Prometheus, the daemon as a process, and a client that scales the stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+
+import httpx
+import pytest
+
+from connectors.virtual import VirtualConnectorClient
+from planner.clock import WallClock
+from planner.demo.orchestrator import follow
+from planner.demo.standin import StandIn
+from planner.simulation.load import Arrival
+from profiles import sample_profile_dir
+
+pytestmark = pytest.mark.live
+
+INTERVAL_S = 3.0
+ISL, OSL = 3000, 100
+
+
+class Load:
+    """Requests at a rate that a test changes as it goes."""
+
+    def __init__(self, rps):
+        self.rps = rps
+
+    def arrivals(self):
+        moment = time.time()
+        while True:
+            moment += 1 / self.rps
+            yield Arrival(moment, ISL, OSL)
+
+
+class Daemon:
+    """``python -m planner`` with the flags that Dynamo 0.9's planner takes; what is ours comes by environment."""
+
+    def __init__(self, prometheus, directory, ports):
+        self.api, self.reports = ports
+        self.directory = directory
+        self._flags = {
+            "environment": "virtual",
+            "backend": "vllm",
+            "namespace": "dynamo",
+            "adjustment-interval": INTERVAL_S,
+            "ttft": 500,
+            "itl": 6,
+            "max-gpu-budget": 12,
+            "min-endpoint": 1,
+            "profile-results-dir": sample_profile_dir(),
+            "load-predictor": "constant",
+            "metric-pulling-prometheus-endpoint": prometheus.url,
+            "metric-reporting-prometheus-port": self.reports,
+            "log-dir": directory / "logs",
+        }
+        self.process = None
+
+    async def __aenter__(self):
+        environment = {
+            **os.environ,
+            "PLANNER_VIRTUAL_LISTEN": f"127.0.0.1:{self.api}",
+            "PLANNER_STATE_DIR": str(self.directory / "state"),
+        }
+        flags = [text for name, value in self._flags.items() for text in (f"--{name}", str(value))]
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "planner", *flags), env=environment, stdout=asyncio.subprocess.DEVNULL
+        )
+        return self
+
+    async def __aexit__(self, *_):
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    async def end(self):
+        """Ask it to end; the exit code and the seconds that took."""
+        begin = time.monotonic()
+        self.process.terminate()
+        code = await asyncio.wait_for(self.process.wait(), 10)
+        return code, time.monotonic() - begin
+
+    async def read(self, path):
+        async with httpx.AsyncClient() as http:
+            return (await http.get(f"http://127.0.0.1:{self.reports}{path}")).raise_for_status()
+
+    async def decisions(self):
+        return [one["decision"] for one in (await self.read("/api/v1/decisions")).json()["decisions"]]
+
+
+async def until(condition, *, within_s=40.0):
+    """Wait until a condition, maybe asynchronous, holds; connections may be refused until then."""
+    deadline = time.monotonic() + within_s
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            held = condition()
+            if await held if asyncio.iscoroutine(held) else held:
+                return
+        assert time.monotonic() < deadline, f"did not come to hold within {within_s} s"
+        await asyncio.sleep(0.1)
+
+
+@contextlib.asynccontextmanager
+async def following(daemon, standin):
+    """An orchestrator that does what the daemon says."""
+    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{daemon.api}") as client:
+        task = asyncio.create_task(follow(client, standin, WallClock(), look_every_s=0.1))
+        try:
+            yield client
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_workers_follow_the_load_and_stay_while_prometheus_is_away(prometheus, profile, tmp_path, free_port):
+    load, ports = Load(2.0), (free_port(), free_port())
+    async with StandIn(profile, load.arrivals(), WallClock(), startup_s=1.0, frontends=2) as standin:
+        server = await prometheus([url.removeprefix("http://").removesuffix("/metrics") for url in standin.urls])
+        async with Daemon(server, tmp_path, ports) as daemon, following(daemon, standin) as client:
+
+            def serving():
+                return tuple(pool.ready for pool in standin.workers())
+
+            async def decided():
+                return len(await daemon.decisions()) >= 3
+
+            await until(decided)
+            assert serving() == (1, 1)
+
+            load.rps = 30.0
+            await until(lambda: serving() == (3, 2))
+
+            seen = len(await daemon.decisions())
+            standin.restart_frontend(0)
+            await asyncio.sleep(3 * INTERVAL_S)
+            since = (await daemon.decisions())[seen:]
+            assert {(one["prefill"], one["decode"]) for one in since} == {(3, 2)}, "a restart is no change of load"
+
+            await server.stop()
+            load.rps = 2.0
+            await asyncio.sleep(4 * INTERVAL_S)
+            assert serving() == (3, 2)
+            newest = (await daemon.decisions())[-1]
+            assert newest["explanation"]["prefill"]["bound_by"] == "blind"
+            metrics = (await daemon.read("/metrics")).text
+            assert 'sla_planner_held_ticks_total{reason="blind"}' in metrics
+            assert "planner:num_p_workers 3.0" in metrics
+
+            await server.start()
+            await until(lambda: serving() == (1, 1))
+            last = await client.get()
+
+            code, took_s = await daemon.end()
+            assert code == 0
+            assert took_s < 2.0
+        assert "No scaling needed (prefill=1, decode=1)" in (tmp_path / "logs" / "planner.log").read_text()
+
+        load.rps = 30.0
+        async with Daemon(server, tmp_path, ports) as daemon, following(daemon, standin) as client:
+            await until(lambda: tuple(pool.ready for pool in standin.workers()) == (3, 2))
+            assert (await client.get()).decision_id > last.decision_id, "the count of decisions survives a restart"
