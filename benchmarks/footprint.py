@@ -156,8 +156,13 @@ def tick_ms(predictor: str, points: int, runs: int) -> float:
     return statistics.median(times[points:]) * 1000
 
 
-def arima_update_ms(points: int = 200, runs: int = 20) -> float:
-    """Median CPU time of one observation and forecast of ARIMA after ``points`` observations, milliseconds."""
+def arima_ms(points: int = 200, runs: int = 60) -> tuple[float, float]:
+    """CPU time of one observation and forecast of ARIMA after ``points`` observations, milliseconds.
+
+    Returns:
+        The median, as most only update the model, and the maximum, which is a refit. The daemon refits in a process of
+        its own.
+    """
     predictor = make_predictor("arima", PredictorOptions(interval_s=60), InlineFitter())
     times = []
     for index in range(points + runs):
@@ -165,7 +170,7 @@ def arima_update_ms(points: int = 200, runs: int = 20) -> float:
         predictor.observe(600 + 300 * ((index % 40) / 40) + 7 * (index % 11), 60.0 * index)
         predictor.forecast()
         times.append(time.process_time() - started)
-    return statistics.median(times[points:]) * 1000
+    return statistics.median(times[points:]) * 1000, max(times[points:]) * 1000
 
 
 def main() -> None:
@@ -174,6 +179,7 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=100, help="adjustments the daemon makes (default: 100)")
     options = parser.parse_args()
     daemon = asyncio.run(measure_daemon(options.ticks))
+    arima_update_ms, arima_refit_ms = arima_ms()
     rows = [
         ("python -m planner --help, wall", cpu_of_help(), "s", 0.7, "2.5 (import alone)"),
         ("daemon start to first adjustment, CPU", daemon["cpu"], "s", 0.8, ""),
@@ -181,7 +187,8 @@ def main() -> None:
         (f"RSS after {options.ticks} adjustments, kalman", daemon["rss"], "MiB", 100, "280"),
         ("one adjustment, kalman, CPU", tick_ms("kalman", 100, 300), "ms", 3, "0.02 (forecast alone)"),
         ("one adjustment, constant, CPU", tick_ms("constant", 100, 300), "ms", None, "0.01 (forecast alone)"),
-        ("ARIMA observe and forecast at 200 points, CPU", arima_update_ms(), "ms", 20, "28-40"),
+        ("ARIMA update at 200 points, CPU", arima_update_ms, "ms", 20, "28-40"),
+        ("ARIMA refit at 200 points, CPU, beside the loop", arima_refit_ms, "ms", None, "1500, once"),
     ]
     table = Table("figure", "measured", "unit", "goal", "Dynamo 0.9.1, recorded")
     for name, value, unit, goal, peer in rows:

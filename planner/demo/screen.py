@@ -22,7 +22,7 @@ _PLAIN_WIDTH = 120
 class Screen:
     """Prints a line for each adjustment, with bars that make the curves visible, and a summary at the end."""
 
-    def __init__(self, settings: Settings, story: Story, *, length_s: float, speed: float) -> None:
+    def __init__(self, settings: Settings, story: Story, *, length_s: float, speed: float, most_rps: float) -> None:
         """Prepare.
 
         Args:
@@ -30,6 +30,7 @@ class Screen:
             story: What is shown.
             length_s: Length of the demo, seconds on its own clock.
             speed: How many times faster than real time its clock runs.
+            most_rps: The load that fills a bar, requests per second.
         """
         self._settings = settings
         self._story = story
@@ -38,7 +39,7 @@ class Screen:
         self._console = Console(highlight=False)
         if not self._console.is_terminal:
             self._console.width = _PLAIN_WIDTH
-        self._most_rps = 1.0
+        self._most_rps = most_rps
 
     def __enter__(self) -> Self:
         """Say what is to be seen."""

@@ -91,7 +91,7 @@ async def _play(options: dict[str, Any], *, speed: float, duration_s: float, see
             }
         )
         story = Story(settings, begin)
-        with Screen(settings, story, length_s=length_s, speed=speed) as screen:
+        with Screen(settings, story, length_s=length_s, speed=speed, most_rps=_HIGH_RPS * _BURST) as screen:
             daemon = PlannerDaemon(settings, clock=clock, on_record=lambda record: screen.show(story.add(record)))
             async with daemon, _orchestrated(daemon, standin, clock), _sampled(story, standin, clock):
                 running = asyncio.create_task(daemon.run())
