@@ -119,7 +119,7 @@ def read_meta(directory: Path) -> Mapping[str, Any]:
 
 def _read_npz(file: Path) -> dict[str, Any]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ProfileError(f"{file} cannot be read as npz without pickled objects: {error}") from error

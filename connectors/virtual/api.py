@@ -71,7 +71,9 @@ class VirtualApi:
         except ConnectorError as error:
             return problem(503, str(error))
         except web.HTTPException as error:
-            return problem(error.status, error.reason)
+            return problem(
+                error.status, error.reason, {key: error.headers[key] for key in ("Allow",) if key in error.headers}
+            )
 
     def _lets_in(self, request: web.Request) -> bool:
         if self._token is None:
@@ -83,12 +85,12 @@ class VirtualApi:
         return _decision(self._store.state)
 
     async def _wait(self, request: web.Request) -> web.Response:
-        after = _number(request, "after", -1, int)
-        seconds = min(_number(request, "timeout", LONGEST_WAIT_S, float), LONGEST_WAIT_S)
+        after = _number(request, "after", -1, int, least=-1)
+        seconds = min(_number(request, "timeout", LONGEST_WAIT_S, float, least=0), LONGEST_WAIT_S)
         waiting = asyncio.ensure_future(self._outstanding(after))
         closing = asyncio.ensure_future(self._closing.wait())
         try:
-            await asyncio.wait({waiting, closing}, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waiting, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             return _decision(waiting.result()) if waiting.done() else web.Response(status=204)
         finally:
             waiting.cancel()
@@ -116,8 +118,8 @@ class VirtualApi:
     async def _put_workers(self, request: web.Request) -> web.Response:
         try:
             body = json.loads(await request.text())
-        except ValueError as error:
-            raise _RefusalError(400, f"the body is no JSON: {error}") from None
+        except (ValueError, RecursionError, LookupError) as error:
+            raise _RefusalError(400, f"the body is no JSON in UTF-8: {error}") from None
         if not isinstance(body, dict) or set(body) - {"prefill", "decode"} or not body:
             raise _RefusalError(422, "expected an object with prefill, decode, or both")
         pools = {name: _read_workers(name, value) for name, value in body.items()}
@@ -141,17 +143,17 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
     return web.json_response(body, status=status, content_type="application/problem+json", headers=headers)
 
 
-def _number(request: web.Request, name: str, default: float, kind: type[int] | type[float]) -> Any:
+def _number(request: web.Request, name: str, default: float, kind: type[int] | type[float], *, least: int) -> Any:
     text = request.query.get(name)
     if text is None:
         return default
     words = "whole number" if kind is int else "number of seconds"
-    refusal = _RefusalError(400, f"{name} is {text!r}; it is a {words} of 0 or more")
+    refusal = _RefusalError(400, f"{name} is {text!r}; it is a {words} of {least} or more")
     try:
         value = kind(text)
     except ValueError:
         raise refusal from None
-    if not -1 <= value <= _LARGEST_COUNT:
+    if not least <= value <= _LARGEST_COUNT:
         raise refusal
     return value
 

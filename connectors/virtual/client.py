@@ -154,7 +154,7 @@ class _OverHttp(_Link):
 
         self._http = httpx.AsyncClient(
             base_url=url,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
+            headers=[(b"Authorization", f"Bearer {token.strip()}".encode())] if token else [],
             timeout=httpx.Timeout(timeout_s, read=timeout_s + _POLL_S),
         )
 
@@ -172,8 +172,8 @@ class _OverHttp(_Link):
 
     async def report(self, prefill: Workers | None, decode: Workers | None) -> None:
         pools = {"prefill": prefill, "decode": decode}
-        body = {name: asdict(workers) for name, workers in pools.items() if workers is not None}
-        await self._request("PUT", "/api/v1/workers", json=body)
+        if body := {name: asdict(workers) for name, workers in pools.items() if workers is not None}:
+            await self._request("PUT", "/api/v1/workers", json=body)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -187,14 +187,17 @@ class _OverHttp(_Link):
         import httpx  # noqa: PLC0415
         from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential  # noqa: PLC0415
 
-        transient = (httpx.TransportError, _UnavailableError)
+        transient = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError, httpx.ProxyError)
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(transient),
+            retry=retry_if_exception_type((*transient, _UnavailableError)),
             wait=wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE_S),
             reraise=True,
         ):
             with attempt:
-                response = await self._http.request(method, path, **arguments)
+                try:
+                    response = await self._http.request(method, path, **arguments)
+                except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
+                    raise VirtualClientError(f"{self._http.base_url}: {error}") from error
                 if response.status_code in (429, 502, 503, 504):
                     raise _UnavailableError
         if response.is_error:

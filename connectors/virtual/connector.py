@@ -32,6 +32,15 @@ class Listen:
     host: str
     port: int
 
+    def __post_init__(self) -> None:
+        """Refuse a port that is none.
+
+        Raises:
+            ValueError: The port is not between 0 and 65535.
+        """
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port is {self.port}; it is between 0 and 65535")
+
     @classmethod
     def parse(cls, text: str) -> Listen:
         """Of ``HOST:PORT``; an IPv6 address in brackets."""
@@ -140,7 +149,8 @@ class VirtualConnector(Connector):
         return Applied(outcome=Outcome.APPLIED, detail=detail, overdue=outstanding is not None)
 
     def _waited_s(self, state: VirtualState) -> float:
-        return 0.0 if state.decided_at is None else self._now() - state.decided_at
+        # A clock that was set back must not make it wait for ever.
+        return 0.0 if state.decided_at is None else abs(self._now() - state.decided_at)
 
     def _outstanding(self, state: VirtualState) -> str:
         return f"decision {state.decision.decision_id} unacknowledged for {self._waited_s(state):.0f} s"

@@ -38,7 +38,7 @@ class VirtualState:
         decision: The newest decision.
         decided_at: When it was made, seconds since the epoch; None before the first.
         scaled_decision_id: The newest decision that the orchestrator has completed; -1 before the first.
-        completed: The targets of that decision; None before the first.
+        completed: The targets of the last decision that was completed while it was the newest; None before the first.
         prefill: Prefill workers as the orchestrator last reported; None if it never did.
         decode: Decode workers as the orchestrator last reported; None if it never did.
     """
@@ -106,4 +106,7 @@ class VirtualState:
             raise ValueError(
                 f"decision {state.scaled_decision_id} is completed but {state.decision.decision_id} the newest"
             )
+        made = state.decision.decision_id >= 0
+        if made and (state.decided_at is None or min(*state.decision.targets, *(state.completed or ())) < 0):
+            raise ValueError(f"decision {state.decision} was made, but has no time or negative workers")
         return state

@@ -7,16 +7,16 @@ import fcntl
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from connectors.base import ConnectorError
 from connectors.virtual.state import VirtualState
 
 _VERSION = 1
 # Whatever reading a file that was torn, or written by something else, may end with.
-_NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+_NOT_UNDERSTOOD = (ValueError, ArithmeticError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
 
 class VirtualStore(ABC):
@@ -97,7 +97,7 @@ class EmbeddedStore(VirtualStore):
     def _open(self, file: Path) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            lock = file.with_suffix(".lock").open("a", encoding="utf-8")
+            lock = _lock_file(file).open("a", encoding="utf-8")
         except OSError as error:
             raise ConnectorError(
                 f"state cannot be kept in {file.parent}: {error}; set --state-dir to a folder that can be written"
@@ -131,19 +131,19 @@ class EmbeddedStore(VirtualStore):
         async with self._condition:
             state = change(self._state)
             if state != self._state:
-                if self._file is not None:
-                    await self._save(self._file, state)
-                self._state = state
-                self._condition.notify_all()
+                # A writer that is cancelled half-way must not leave memory and file apart.
+                await _to_the_end(self._keep(state))
             return state
 
-    async def _save(self, file: Path, state: VirtualState) -> None:
-        content = json.dumps({"version": _VERSION, "state": state.to_dict()}) + "\n"
-        try:
-            # Shielded: a writer that is cancelled half-way must not leave memory and file apart.
-            await asyncio.shield(asyncio.to_thread(_replace, file, content))
-        except OSError as error:
-            raise ConnectorError(f"state {file} cannot be written: {error}") from error
+    async def _keep(self, state: VirtualState) -> None:
+        if self._file is not None:
+            content = json.dumps({"version": _VERSION, "state": state.to_dict()}) + "\n"
+            try:
+                await asyncio.to_thread(_replace, self._file, content)
+            except OSError as error:
+                raise ConnectorError(f"state {self._file} cannot be written: {error}") from error
+        self._state = state
+        self._condition.notify_all()
 
     async def changed(self, seen: VirtualState) -> VirtualState:
         """Return the state as soon as it is another one than ``seen``."""
@@ -158,23 +158,59 @@ class EmbeddedStore(VirtualStore):
         return await asyncio.to_thread(_inspect, self._file)
 
     async def close(self) -> None:
-        """Let other processes have the file."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Let other processes have the file, as soon as nothing is being written."""
+        async with self._condition:
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await something whole, and only then let a cancellation have its way."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    error = task.exception()
+    if cancelled:
+        raise asyncio.CancelledError
+    if error is not None:
+        raise error
 
 
 def _inspect(file: Path) -> str:
     folder = next(path for path in file.parents if path.exists())
-    if not os.access(folder, os.W_OK):
-        raise ConnectorError(f"{folder} cannot be written; set --state-dir to a folder that can")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConnectorError(f"{folder} is no folder that can be written; set --state-dir to one")
+    if _locked(_lock_file(file)):
+        raise ConnectorError(f"a planner that runs now keeps its state in {file}")
     if not file.exists():
         return f"will be kept in {file}"
+    if not file.is_file():
+        raise ConnectorError(f"{file} is no file; set --state-dir to another folder")
     try:
         state = _understand(file.read_bytes())
     except (OSError, *_NOT_UNDERSTOOD) as error:
         return f"{file} is not understood ({error!r}); it will be set aside"
     return f"{file} is at decision {state.decision.decision_id}"
+
+
+def _lock_file(file: Path) -> Path:
+    return file.with_suffix(".lock")
+
+
+def _locked(lock_file: Path) -> bool:
+    if not lock_file.is_file():
+        return False
+    with lock_file.open(encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def _understand(text: bytes) -> VirtualState:

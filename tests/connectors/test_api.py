@@ -411,3 +411,22 @@ def test_the_document_names_what_a_decision_is_made_of():
     schema = DOCUMENT["components"]["schemas"]["Decision"]
     assert set(schema["properties"]) == set(schema["required"]) == set(NONE_YET)
     assert NONE_YET["decision_id"] == VirtualState().decision.decision_id
+
+
+async def test_a_wrong_method_says_which_are_allowed(http):
+    refused = await http.delete("/api/v1/decision")
+    assert refused.status_code == 405
+    assert set(refused.headers["Allow"].split(",")) >= {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"), [("[" * 16_000, "application/json"), ("{}", "application/json; charset=nonsense")]
+)
+async def test_bodies_that_cannot_be_read_are_refused(http, body, content_type):
+    refused = await http.put("/api/v1/workers", content=body, headers={"Content-Type": content_type})
+    assert refused.status_code == 400
+    assert refused.headers["Content-Type"].startswith("application/problem+json")
+
+
+async def test_a_negative_time_to_wait_is_refused(http):
+    assert (await http.get("/api/v1/decision/wait", params={"timeout": -1})).status_code == 400

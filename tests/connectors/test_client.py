@@ -283,9 +283,31 @@ async def test_a_disk_that_is_full_for_a_moment_is_waited_for(make_planner, remo
 async def test_a_wrong_token_is_refused_at_once(make_planner, free_port, token):
     await make_planner(token="right").start()
     async with VirtualConnectorClient.connect(f"http://127.0.0.1:{free_port}", token=token) as client:
-        for attempt in (client.get, client.wait, lambda: client.complete(BEFORE_THE_FIRST), client.report_workers):
+        for attempt in (client.get, client.wait, lambda: client.complete(BEFORE_THE_FIRST)):
             with pytest.raises(VirtualClientError, match="HTTP 401 show the bearer token"):
                 await soon(attempt())
+
+
+@pytest.mark.parametrize("token", ["right", " right\n", "schlüssel"])
+async def test_tokens_with_blanks_around_or_letters_beyond_ascii(make_planner, free_port, token):
+    await make_planner(token=token.strip()).start()
+    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{free_port}", token=token) as client:
+        assert await soon(client.get()) == BEFORE_THE_FIRST
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9086", "ftp://127.0.0.1"])
+async def test_an_address_that_can_never_work_is_refused(url):
+    async with VirtualConnectorClient.connect(url) as client:
+        with pytest.raises(VirtualClientError):
+            await soon(client.get())
+
+
+async def test_reporting_nothing_changes_nothing(make_planner, free_port):
+    planner = make_planner()
+    await planner.start()
+    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{free_port}") as client:
+        await soon(client.report_workers())
+    assert planner.store.state.prefill is None
 
 
 async def test_the_right_token_is_let_in(make_planner, free_port, decision):

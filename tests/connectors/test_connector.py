@@ -400,3 +400,17 @@ async def test_no_operation_looks_through(decision):
     assert [finding.subject for finding in await connector.check()] == ["connector", "inner"]
     await connector.close()
     assert inner.life == ["start", "close"]
+
+
+async def test_a_clock_that_was_set_back_does_not_make_it_wait_for_ever(make_connector, decision, clock):
+    connector = make_connector()
+    await connector.start()
+    await connector.apply(decision(1, 1))
+    clock.time -= 86_400
+    assert (await connector.apply(decision(2, 2))).overdue
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_that_is_none_is_refused(port):
+    with pytest.raises(ValueError, match="between 0 and 65535"):
+        Listen("127.0.0.1", port)

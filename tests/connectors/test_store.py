@@ -2,6 +2,7 @@ import asyncio
 import errno
 import json
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -366,15 +367,66 @@ async def test_check_describes_a_corrupt_file_and_leaves_it(tmp_path, content):
 
 async def test_check_refuses_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module.os, "access", lambda path, mode: False)
-    with pytest.raises(ConnectorError, match="cannot be written; set --state-dir") as refusal:
+    with pytest.raises(ConnectorError, match="no folder that can be written; set --state-dir") as refusal:
         await EmbeddedStore(tmp_path / "a" / "virtual.json").check()
     assert str(tmp_path) in str(refusal.value)
     assert picture(tmp_path) == {}
 
 
-async def test_check_leaves_the_state_of_a_running_store(store, state_file):
+async def test_check_says_that_a_planner_runs_and_leaves_its_state(store, state_file):
     await store.update(decide(3))
     before = picture(state_file.parent)
-    await store.check()
+    with pytest.raises(ConnectorError, match="a planner that runs now keeps its state"):
+        await EmbeddedStore(state_file).check()
     assert picture(state_file.parent) == before
     assert store.state.decision.decision_id == 0
+
+
+async def test_check_refuses_what_start_would_refuse(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConnectorError, match="no folder"):
+        await EmbeddedStore(tmp_path / "file" / "virtual.json").check()
+    (tmp_path / "virtual.json").mkdir()
+    with pytest.raises(ConnectorError, match="is no file"):
+        await EmbeddedStore(tmp_path / "virtual.json").check()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_change_cancelled_half_way_leaves_memory_and_file_alike(store, state_file, monkeypatch, times):
+    replace = store_module._replace
+
+    def slowly(file, content):
+        time.sleep(0.1)
+        replace(file, content)
+
+    monkeypatch.setattr(store_module, "_replace", slowly)
+    changing = asyncio.ensure_future(store.update(decide(2)))
+    for _ in range(times):
+        await asyncio.sleep(0.02)
+        changing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await changing
+    assert kept(state_file) == store.state
+    assert (await store.update(decide(7))).decision == VirtualDecision(7, 1, 1)
+    assert kept(state_file) == store.state
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda state: state | {"scaled_decision_id": float("inf")},
+        lambda state: state | {"decided_at": 10**400},
+        lambda state: state | {"decided_at": None},
+        lambda state: state | {"completed": [-3, 2]},
+        lambda state: state | {"decision": {**state["decision"], "num_decode_workers": -1}},
+    ],
+)
+async def test_numbers_that_make_no_sense_are_never_fatal(state_file, edit):
+    state_file.parent.mkdir()
+    state_file.write_text(json.dumps({"version": 1, "state": edit(FULL.to_dict())}))
+    assert "is not understood" in await EmbeddedStore(state_file).check()
+    store = EmbeddedStore(state_file)
+    await store.start()
+    await store.close()
+    assert "is not understood" in store.warning
+    assert store.state == VirtualState()
