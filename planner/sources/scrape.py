@@ -153,9 +153,14 @@ class ScrapeSource(Source):
             return f"{url}: a page of {len(response.content)} bytes is more than {_LARGEST_PAGE_BYTES}"
         try:
             # A page of some thousand lines takes tens of milliseconds, too long for the event loop.
-            return await asyncio.to_thread(parse_page, response.text, self._names)
+            page = await asyncio.to_thread(parse_page, response.text, self._names)
         except ValueError as error:
             return f"{url}: not in Prometheus' text format: {error}"
+        if self._mapping.presence and not any(name in self._mapping.presence for name, _ in page):
+            return (
+                f"{url}: has no {' or '.join(self._mapping.presence)}; is it a frontend that --metrics-preset is for?"
+            )
+        return page
 
     def _connected(self) -> httpx.AsyncClient:
         if self._client is None:
@@ -225,7 +230,8 @@ class _Comparison:
             increases=increases,
             means={field: self._mean(means) for field, means in self._mapping.means().items()},
             gauges=self.gauges(self._after),
-            inflight_before=self.gauges(self._before)["inflight"],
+            # A frontend that was there and had no such series had no requests.
+            inflight_before=self.gauges(self._before)["inflight"] or 0.0,
             buckets={field: self._buckets(means) for field, means in self._mapping.means().items()},
         )
 
