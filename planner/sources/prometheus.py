@@ -402,7 +402,7 @@ def _check_scrapes(answers: Mapping[str, Sequence[Sample] | QueryError], time: f
             detail=coverage.blindness,
             remedy="let Prometheus scrape the frontends, or choose --metrics-preset to match them",
         )
-    period = f"every {coverage.period_s:.3g} s" if coverage.period_s else "once so far"
+    period = f"every {coverage.period_s:.1f} s" if coverage.period_s else "once so far"
     return Finding(subject="scrapes", health=Health.OK, detail=period)
 
 

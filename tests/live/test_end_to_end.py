@@ -164,3 +164,21 @@ async def test_workers_follow_the_load_and_stay_while_prometheus_is_away(prometh
         async with Daemon(server, tmp_path, ports) as daemon, following(daemon, standin) as client:
             await until(lambda: tuple(pool.ready for pool in standin.workers()) == (3, 2))
             assert (await client.get()).decision_id > last.decision_id, "the count of decisions survives a restart"
+
+
+async def test_check_is_content_with_a_whole_deployment(prometheus, profile, tmp_path, free_port):
+    load = Load(10.0)
+    async with StandIn(profile, load.arrivals(), WallClock(), startup_s=1.0) as standin:
+        server = await prometheus([url.removeprefix("http://").removesuffix("/metrics") for url in standin.urls])
+        await server.until("sum(dynamo_frontend_requests_total) > 10")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "planner", "check", "--environment", "virtual", "--ttft", "500", "--itl", "6"),
+            *("--metric-pulling-prometheus-endpoint", server.url, "--profile-results-dir", str(sample_profile_dir())),
+            *("--virtual-listen", f"127.0.0.1:{free_port()}", "--state-dir", str(tmp_path)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        shown = (await process.communicate())[0].decode()
+    assert process.returncode == 0, shown
+    assert "A run would work." in shown
+    assert "every 0.2 s" in shown
+    assert not list(tmp_path.rglob("virtual.json")), "a check leaves nothing behind"
