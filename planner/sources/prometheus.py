@@ -402,8 +402,8 @@ def _check_scrapes(answers: Mapping[str, Sequence[Sample] | QueryError], time: f
             detail=coverage.blindness,
             remedy="let Prometheus scrape the frontends, or choose --metrics-preset to match them",
         )
-    period = f"every {coverage.period_s:.1f} s" if coverage.period_s else "once so far"
-    return Finding(subject="scrapes", health=Health.OK, detail=period)
+    age_s = time - (coverage.newest or time)
+    return Finding(subject="scrapes", health=Health.OK, detail=f"the newest sample is {age_s:.0f} s old")
 
 
 def _check_field(field: str, answer: Sequence[Sample] | QueryError, series: int | None) -> Finding:
