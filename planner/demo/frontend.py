@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from planner.simulation.deployment import Request
+from planner.simulation.request import Request
 
 PREFIX = "dynamo_frontend_"
 
@@ -115,17 +115,17 @@ class Frontend(Collector):
     def first_token(self, request: Request) -> None:
         """Count a first token."""
         self._queued.discard(request)
-        self._ttft.observe(request.ttft_s)
+        self._ttft.observe((request.ttft_ms or 0.0) / 1000)
         self._isl.observe(request.isl)
 
-    def finished(self, request: Request) -> None:
+    def completed(self, request: Request) -> None:
         """Count a completion."""
         self._completed += 1
         self._inflight.discard(request)
         self._tokens += request.osl
-        self._itl.observe(request.itl_s, request.osl - 1)
+        self._itl.observe((request.itl_ms or 0.0) / 1000, request.osl - 1)
         self._osl.observe(request.osl)
-        self._duration.observe((request.finished or request.arrived) - request.arrived)
+        self._duration.observe(request.duration_s or 0.0)
 
     def collect(self) -> Iterator[Metric]:
         """The metric families, for prometheus_client."""

@@ -98,7 +98,7 @@ async def _play(options: dict[str, Any], *, speed: float, duration_s: float, see
                 await clock.sleep_until(begin + length_s)
                 daemon.stop()
                 await running
-    story.finish(standin.completed, daemon.planner.profile)
+    story.finish(standin.finished, daemon.planner.profile)
     screen.summarise(output / "demo.png")
     await asyncio.to_thread(plot, story, output / "demo.png")
 

@@ -14,8 +14,9 @@ from aiohttp import web
 from planner.clock import Clock
 from planner.core.observation import Workers
 from planner.demo.frontend import Frontend
-from planner.simulation.deployment import Deployment, Request
+from planner.simulation.deployment import Deployment
 from planner.simulation.load import Arrival
+from planner.simulation.request import Request
 from profiles import EngineProfile
 
 _STEP_S = 0.02
@@ -81,15 +82,14 @@ class StandIn:
         self._turn = itertools.cycle(self._pages)
         self._by_request: dict[Request, Frontend] = {}
         self._task: asyncio.Task[None] | None = None
-        self.completed: list[Request] = []
+        self.finished: list[Request] = []
         self.arrived_total = 0
         self.deployment = Deployment(
-            profile.prefill,
-            profile.decode,
-            startup_s=startup_s,
-            time=clock.now(),
+            profile,
+            startup=lambda: startup_s,
+            time_s=clock.now(),
             workers=workers,
-            watcher=self,
+            observer=self,
         )
 
     @property
@@ -133,7 +133,7 @@ class StandIn:
 
     def workers(self) -> tuple[Workers, Workers]:
         """The prefill and decode workers there are."""
-        return self.deployment.prefill.workers(), self.deployment.decode.workers()
+        return self.deployment.workers
 
     def restart_frontend(self, index: int) -> None:
         """Let a frontend begin again: its counters start at zero, requests under way are forgotten by it."""
@@ -157,8 +157,8 @@ class StandIn:
         if (frontend := self._by_request.get(request)) is not None:
             frontend.first_token(request)
 
-    def finished(self, request: Request) -> None:
+    def completed(self, request: Request) -> None:
         """Tell the frontend."""
-        self.completed.append(request)
+        self.finished.append(request)
         if (frontend := self._by_request.pop(request, None)) is not None:
-            frontend.finished(request)
+            frontend.completed(request)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from planner.core.observation import Workers
 from planner.report.record import Record
 from planner.settings import Settings
-from planner.simulation.deployment import Request
+from planner.simulation.request import Request
 from profiles import EngineProfile
 
 
@@ -79,8 +79,8 @@ class Story:
 
     def finish(self, completed: Sequence[Request], profile: EngineProfile) -> None:
         """Work out the figures."""
-        ttft = [request.ttft_s * 1000 <= self.settings.ttft for request in completed]
-        itl = [request.itl_s * 1000 <= self.settings.itl for request in completed]
+        ttft = [(request.ttft_ms or 0.0) <= self.settings.ttft for request in completed]
+        itl = [(request.itl_ms or 0.0) <= self.settings.itl for request in completed]
         both = [one and other for one, other in zip(ttft, itl, strict=True)]
         number = max(1, len(completed))
         gpus = [

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from planner.demo.frontend import Frontend
-from planner.simulation.deployment import Request
+from planner.simulation.request import Request
 
 # Families and labels of real pages, without the label of histogram buckets.
 COMMON = {
@@ -37,10 +37,10 @@ def served(version, requests=3, isl=1000, osl=11, ttft_s=0.3, itl_s=0.02):
     for _ in range(requests):
         request = Request(0.0, isl, osl)
         frontend.arrived(request)
-        request.first_token = ttft_s
+        request.first_token_s = ttft_s
         frontend.first_token(request)
-        request.finished = ttft_s + itl_s * (osl - 1)
-        frontend.finished(request)
+        request.completed_s = ttft_s + itl_s * (osl - 1)
+        frontend.completed(request)
     return frontend
 
 
@@ -98,7 +98,7 @@ def test_requests_under_way_are_in_flight_and_queued_until_their_first_token():
     frontend.arrived(request)
     found = samples(frontend)
     assert (found["inflight_requests", None], found["queued_requests", None]) == (1, 1)
-    request.first_token = 0.1
+    request.first_token_s = 0.1
     frontend.first_token(request)
     found = samples(frontend)
     assert (found["inflight_requests", None], found["queued_requests", None]) == (1, 0)

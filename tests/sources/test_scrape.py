@@ -9,7 +9,7 @@ from aiohttp import web
 
 from planner.demo.frontend import Frontend
 from planner.finding import Health
-from planner.simulation.deployment import Request
+from planner.simulation.request import Request
 from planner.sources import scrape
 from planner.sources.mapping import load_mapping
 from planner.sources.scrape import ScrapeSource
@@ -39,10 +39,10 @@ class Page:
 
     def serve(self, requests, isl=1000, osl=11, ttft_s=0.3, itl_s=0.02):
         for request in self.arrive(requests, isl, osl):
-            request.first_token = ttft_s
+            request.first_token_s = ttft_s
             self.frontend.first_token(request)
-            request.finished = ttft_s + itl_s * (osl - 1)
-            self.frontend.finished(request)
+            request.completed_s = ttft_s + itl_s * (osl - 1)
+            self.frontend.completed(request)
 
 
 @pytest.fixture
