@@ -6,11 +6,12 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
 import annotated_types
 import yaml
@@ -153,14 +154,33 @@ def is_secret(field: FieldInfo) -> bool:
 
 def accepts(field: FieldInfo) -> str:
     """What a field accepts, in words: type, bounds and unit."""
-    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
     if get_origin(field.annotation) is Literal:
         return "one of " + ", ".join(str(choice) for choice in get_args(field.annotation))
     words = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}
+    kinds = list(_kinds(field.annotation))
     text = next((words[kind] for kind in kinds if kind in words), "text")
-    limits = [limit for item in field.metadata if (limit := _limit(item))]
+    limits = [limit for item in (*field.metadata, *_inner_metadata(field.annotation)) if (limit := _limit(item))]
+    choices = [str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     unit = extra(field)["unit"]
-    return " ".join(filter(None, [text, " and ".join(limits), f"in {unit}" if unit else ""]))
+    return " ".join(filter(None, [text, " and ".join(limits), f"in {unit}" if unit else "", *_or(choices)]))
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation allows, without None."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    yield from (get_args(part)[0] if get_origin(part) is Annotated else part for part in parts if part is not NoneType)
+
+
+def _inner_metadata(annotation: Any) -> Iterator[Any]:
+    """Bounds of the types that an annotation allows."""
+    for part in get_args(annotation):
+        if get_origin(part) is Annotated:
+            for item in get_args(part)[1:]:
+                yield from getattr(item, "metadata", [item])
+
+
+def _or(choices: Sequence[str]) -> Sequence[str]:
+    return ["or", *choices] if choices else []
 
 
 def _limit(item: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
@@ -149,7 +150,9 @@ class PlannerDaemon:
                 self._take_new_settings()
             if not await self._finish_or_stop(asyncio.create_task(self._guarded_tick(due))):
                 break
-            due = self._next_due(due)
+            last, due = due, self._next_due(due)
+            if not await self._react_between(last, due):
+                break
 
     async def _sleep_until(self, due: float) -> bool:
         """Wait for an adjustment to be due; False if the daemon stops instead."""
@@ -179,6 +182,43 @@ class PlannerDaemon:
             self.metrics.missed_ticks.inc(missed)
             log.warning("adjustments left out: the last one took too long", missed=missed)
         return due + (missed + 1) * interval
+
+    async def _react_between(self, last: float, due: float) -> bool:
+        """Look now and then whether more is needed at once, until shortly before an adjustment; False if it stops."""
+        every = self.settings.reaction_interval_s
+        moment = last
+        while every:
+            moment += every * max(1, math.ceil((self.clock.now() - moment) / every))
+            if moment > due - every / 2:
+                break
+            if not await self._sleep_until(moment):
+                return False
+            if not await self._finish_or_stop(asyncio.create_task(self._guarded_reaction(every))):
+                return False
+        return True
+
+    async def _guarded_reaction(self, span_s: float) -> None:
+        try:
+            await self.react(span_s)
+        except Exception:
+            self.metrics.tick_failures.inc()
+            log.exception("reaction failed; the last decision stands")
+
+    async def react(self, span_s: float) -> Decision:
+        """Look at the last ``span_s`` seconds, and raise the targets if they are too low for what comes in."""
+        seen, counts = await asyncio.gather(self.source.observe(span_s), self._count_workers())
+        self._meter.read(seen.time, counts)
+        self.metrics.counted(counts)
+        decision = self.planner.react(replace(seen, prefill=counts.prefill, decode=counts.decode))
+        if decision.action is Action.SCALE:
+            self.metrics.reactions.inc()
+            applied = await self._hand_over(decision)
+            log.info(
+                f"Reacting (prefill={decision.prefill}, decode={decision.decode})",
+                reason=decision.explanation.reason,
+                outcome=applied.outcome.value if applied else "failed",
+            )
+        return decision
 
     async def _guarded_tick(self, due: float) -> None:
         self._in_tick = True

@@ -12,14 +12,18 @@ from planner.core.demand import Demand, LoadPredictors
 from planner.core.observation import Observation
 from planner.core.policy import Policy, Rules
 from planner.core.sizing import Sizing, Targets
+from planner.core.slo import SloSizing
 from planner.core.throughput import ThroughputSizing
 from planner.settings import NO_BUDGET, Settings
 from planner.simulation.trace import Trace
 from predictors import Fitter, InlineFitter, PredictorOptions, SeriesPredictor, make_predictor
 from profiles import EngineProfile, load_profiles
 
-SIZINGS: Mapping[str, Callable[[EngineProfile], Sizing]] = {
-    "throughput": ThroughputSizing,
+SIZINGS: Mapping[str, Callable[[EngineProfile, Settings], Sizing]] = {
+    "slo": lambda profile, settings: SloSizing(
+        profile, None if settings.slo_percentile == "mean" else settings.slo_percentile
+    ),
+    "throughput": lambda profile, _: ThroughputSizing(profile),
 }
 
 
@@ -29,11 +33,15 @@ class Planner:
     Attributes:
         settings: How it decides.
         profile: The engine profile it sizes with.
-        predictors: The models of request count, ISL and OSL, in this order.
     """
 
     def __init__(
-        self, settings: Settings, *, profile: EngineProfile | None = None, fitter: Fitter | None = None
+        self,
+        settings: Settings,
+        *,
+        profile: EngineProfile | None = None,
+        fitter: Fitter | None = None,
+        predictors: LoadPredictors | None = None,
     ) -> None:
         """Make a planner that has observed nothing yet.
 
@@ -41,6 +49,7 @@ class Planner:
             settings: How it decides.
             profile: The engine profile; loaded from ``settings.profile_results_dir`` if left out.
             fitter: Where models are fitted; within the call of ``learn`` if left out.
+            predictors: The forecasts of one's own; those that the settings name if left out.
 
         Raises:
             profiles.ProfileError: There is no usable profile.
@@ -48,10 +57,9 @@ class Planner:
         """
         self.settings = settings
         self.profile = profile if profile is not None else load_profile(settings)
-        self.predictors = _make_predictors(settings, fitter or InlineFitter())
-        requests, isl, osl = self.predictors
+        self._series = () if predictors else _make_series(settings, fitter or InlineFitter())
         demand = Demand(
-            LoadPredictors(requests=requests, isl=isl, osl=osl),
+            predictors or LoadPredictors(*self._series),
             interval=settings.adjustment_interval,
             isl=settings.isl,
             osl=settings.osl,
@@ -59,7 +67,7 @@ class Planner:
         )
         self._past = Trace(settings.load_predictor_warmup_trace) if settings.load_predictor_warmup_trace else None
         self._warm_intervals = self._past.intervals(settings.adjustment_interval) if self._past else []
-        self._policy = Policy(self.profile, SIZINGS[settings.sizing](self.profile), demand, _rules(settings))
+        self._policy = Policy(self.profile, SIZINGS[settings.sizing](self.profile, settings), demand, _rules(settings))
 
     def step(self, observation: Observation) -> Decision:
         """Learn from an observation and decide: one adjustment.
@@ -80,7 +88,9 @@ class Planner:
         """Let the trace be what came before the first observation: only now is it known when that was."""
         intervals, self._warm_intervals = self._warm_intervals, []
         shift = first.time - first.interval - intervals[-1].end_s
-        requests, isl, osl = self.predictors
+        if not self._series:
+            return
+        requests, isl, osl = self._series
         requests.warm((float(one.requests), one.end_s + shift) for one in intervals)
         isl.warm((one.isl, one.end_s + shift) for one in intervals)
         osl.warm((one.osl, one.end_s + shift) for one in intervals)
@@ -93,11 +103,11 @@ class Planner:
 
     def pending_fits(self) -> list[Future[Any]]:
         """Fits under way; a decision made before they end uses the models there were before."""
-        return [fit for model in self.predictors if (fit := model.pending) is not None]
+        return [fit for model in self._series if (fit := model.pending) is not None]
 
     def fit_errors(self) -> list[str]:
         """Why fits failed, as far as their predictors still go without."""
-        return [error for model in self.predictors if (error := model.last_error) is not None]
+        return [error for model in self._series if (error := model.last_error) is not None]
 
     def decide(self, observation: Observation) -> Decision:
         """The workers that should run from now on, after ``learn`` took in the same observation."""
@@ -136,7 +146,7 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in texts)
 
 
-def _make_predictors(settings: Settings, fitter: Fitter) -> tuple[SeriesPredictor, ...]:
+def _make_series(settings: Settings, fitter: Fitter) -> tuple[SeriesPredictor, ...]:
     options = PredictorOptions(
         interval_s=settings.adjustment_interval,
         log1p=settings.load_predictor_log1p,
@@ -161,4 +171,5 @@ def _rules(settings: Settings) -> Rules:
         correct=not settings.no_correction,
         scale_down_window_s=settings.scale_down_window_s,
         idle_intervals=settings.idle_intervals,
+        worker_startup_s=settings.worker_startup,
     )

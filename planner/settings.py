@@ -141,10 +141,35 @@ class Settings(BaseSettings):
         le=86400,
         reloadable=True,
     )
-    sizing: Literal["throughput"] = option(
-        "throughput",
-        "How load becomes workers. throughput: the published rules, load over capacity at the targets.",
+    sizing: Literal["slo", "throughput"] = option(
+        "slo",
+        "How load becomes workers. slo: so that the wanted share of requests meets both targets, queues and "
+        "uncertainty included. throughput: the published rules, load over capacity at the targets.",
         group="decision",
+    )
+    slo_percentile: Annotated[float, Field(ge=50, le=99.9)] | Literal["mean"] = option(
+        95.0,
+        "Percentage of requests that should meet both targets, from 50 to 99.9; or mean: that mean latencies should.",
+        group="decision",
+        unit="%",
+    )
+    worker_startup: float = option(
+        120.0,
+        "Time a worker takes from being asked for until it serves; what is measured takes its place.",
+        group="decision",
+        unit="s",
+        ge=0,
+        le=86400,
+        reloadable=True,
+    )
+    reaction_interval: float | None = option(
+        None,
+        "Time between two looks at whether more workers are needed at once; 0 for none. "
+        "Left out: a sixth of the adjustment interval with slo sizing, none with throughput.",
+        group="decision",
+        unit="s",
+        ge=0,
+        le=86400,
     )
     max_gpu_budget: int = option(
         8,
@@ -197,8 +222,10 @@ class Settings(BaseSettings):
         (), "Row of a pre-swept decode profile, as KEY=VALUE pairs; repeat or separate by commas.", group="profile"
     )
 
-    load_predictor: Literal["constant", "arima", "kalman", "prophet"] = option(
-        "arima", "Model that forecasts request count, ISL and OSL.", group="forecast"
+    load_predictor: Literal["auto", "constant", "arima", "kalman", "prophet"] = option(
+        "auto",
+        "Model that forecasts request count, ISL and OSL; auto is a mixture of light ones that learns which to trust.",
+        group="forecast",
     )
     load_predictor_log1p: bool = option(
         False, "Forecast log(1 + y) instead of y (arima, kalman, prophet).", group="forecast"
@@ -348,6 +375,13 @@ class Settings(BaseSettings):
             raise ValueError("give Prometheus a bearer token or a user with a password, not both")
         if self.virtual_token and self.virtual_token_file:
             raise ValueError("give --virtual-token or --virtual-token-file, not both")
+
+    @property
+    def reaction_interval_s(self) -> float:
+        """Time between two reactions, seconds; 0 for none."""
+        if self.reaction_interval is not None:
+            return self.reaction_interval
+        return self.adjustment_interval / 6 if self.sizing == "slo" else 0.0
 
     @property
     def scale_down_window_s(self) -> float:

@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Protocol
 
+_NORMAL = NormalDist()
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What one future value is expected to be: a normal distribution cut off at zero.
+    """What one future value is expected to be: two halves of normal distributions, cut off at zero.
 
     Attributes:
         mean: Expected value, in the unit of the series; 0 or more, finite.
-        std: Standard deviation of the error of the forecast; 0 or more, finite.
+        std: Standard deviation of the upper half; 0 or more, finite.
+        std_below: Standard deviation of the lower half; that of the upper one if left out.
     """
 
     mean: float
     std: float = 0.0
+    std_below: float | None = None
 
     def quantile(self, p: float) -> float:
         """The value that is not exceeded with probability ``p``.
@@ -27,9 +31,8 @@ class Forecast:
         """
         if not 0 < p < 1:
             raise ValueError(f"p is {p}; it is a probability between 0 and 1, both excluded")
-        if self.std == 0:
-            return self.mean
-        return max(0.0, NormalDist(self.mean, self.std).inv_cdf(p))
+        std = self.std if p >= 0.5 or self.std_below is None else self.std_below
+        return max(0.0, self.mean + std * _NORMAL.inv_cdf(p))
 
 
 class Predictor(Protocol):

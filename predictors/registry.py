@@ -10,6 +10,7 @@ from predictors.arima import ArimaModel
 from predictors.constant import ConstantModel
 from predictors.fitting import Fitter
 from predictors.kalman import KalmanModel
+from predictors.mixture import MixtureModel
 from predictors.prophet import ProphetModel
 from predictors.series import Model, SeriesPredictor
 
@@ -37,6 +38,10 @@ class PredictorOptions:
     kalman_min_points: int = 5
 
 
+def _auto(_: PredictorOptions, __: Fitter) -> Model:
+    return MixtureModel()
+
+
 def _constant(_: PredictorOptions, __: Fitter) -> Model:
     return ConstantModel()
 
@@ -60,6 +65,7 @@ def _prophet(options: PredictorOptions, fitter: Fitter) -> Model:
 
 MODELS: Mapping[str, Callable[[PredictorOptions, Fitter], Model]] = MappingProxyType(
     {
+        "auto": _auto,
         "constant": _constant,
         "arima": _arima,
         "kalman": _kalman,

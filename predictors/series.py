@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from predictors.base import Forecast
-from predictors.uncertainty import ErrorTracker
+from predictors.uncertainty import HORIZONS, Uncertainty
 
 
 class Model(ABC):
@@ -56,9 +56,8 @@ class SeriesPredictor:
         """
         self._model = model
         self._log1p = log1p
-        self._errors = ErrorTracker()
+        self._uncertainty = Uncertainty()
         self._last: float | None = None
-        self._gap = 0
         self._begun = False
         self._awaiting_load = True
 
@@ -79,12 +78,10 @@ class SeriesPredictor:
         if self._awaiting_load and not value:
             self._last = value if value is not None and not self._begun else self._last
             return
-        if value is None:
-            self._gap += 1
-        else:
-            if self._begun:
-                self._errors.learn(value - self._mean(1), 1 + self._gap)
-            self._last, self._gap = value, 0
+        if self._begun:
+            self._uncertainty.learn([self._mean(step) for step in range(1, HORIZONS + 1)], value)
+        if value is not None:
+            self._last = value
         self._begun, self._awaiting_load = True, False
         self._model.take(math.log1p(value) if self._log1p and value is not None else value, time)
 
@@ -105,7 +102,7 @@ class SeriesPredictor:
             raise ValueError(f"horizon_steps is {horizon_steps}; a forecast is for at least 1 interval ahead")
         if self._last is None:
             return None
-        return Forecast(mean=self._mean(horizon_steps), std=self._errors.std(horizon_steps + self._gap))
+        return self._uncertainty.around(self._mean(horizon_steps), horizon_steps)
 
     def _mean(self, horizon_steps: int) -> float:
         assert self._last is not None  # noqa: S101 - asked only after a first value

@@ -48,16 +48,20 @@ class Limits:
         left_over = (self.max_gpus - self.gpus(fitting_prefill, fitting_decode)) // self.prefill_gpus
         return min(prefill, fitting_prefill + left_over), fitting_decode
 
-    def share_out(self, needs: tuple[int, int], wishes: tuple[int, int]) -> tuple[int, int]:
-        """What fits of needs first and of wishes then.
+    def holds(self, prefill: int, decode: int) -> bool:
+        """Whether so many workers are within the cap."""
+        return self.max_gpus is None or self.gpus(prefill, decode) <= self.max_gpus
+
+    def fill_up(self, fitting: tuple[int, int], wishes: tuple[int, int]) -> tuple[int, int]:
+        """What fits of wishes besides workers that fit.
 
         Args:
-            needs: Prefill and decode workers that the load needs, at least the minimum.
-            wishes: Prefill and decode workers that would be kept besides, at least ``needs``.
+            fitting: Prefill and decode workers within the cap.
+            wishes: Prefill and decode workers that would be kept, at least ``fitting``.
         """
-        prefill, decode = self.cut_to_budget(*needs)
         if self.max_gpus is None:
             return wishes
+        prefill, decode = fitting
         prefill += min(wishes[0] - prefill, (self.max_gpus - self.gpus(prefill, decode)) // self.prefill_gpus)
         decode += min(wishes[1] - decode, (self.max_gpus - self.gpus(prefill, decode)) // self.decode_gpus)
         return prefill, decode

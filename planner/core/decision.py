@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -37,6 +37,8 @@ class LoadForecast:
         isl: Mean input sequence length, tokens.
         osl: Mean output sequence length, tokens.
         interval: Length of the interval, seconds.
+        isl_error: Relative standard deviation of the error of ``isl``.
+        osl_error: Relative standard deviation of the error of ``osl``.
     """
 
     requests: float
@@ -45,11 +47,22 @@ class LoadForecast:
     isl: float
     osl: float
     interval: float
+    isl_error: float = 0.0
+    osl_error: float = 0.0
 
     @property
     def request_rate_rps(self) -> float:
         """Expected arrivals per second."""
         return self.requests / self.interval
+
+    def scaled(self, factor: float) -> LoadForecast:
+        """So many times as many requests, of the same kind and just as uncertain."""
+        return replace(
+            self,
+            requests=self.requests * factor,
+            requests_p10=self.requests_p10 * factor,
+            requests_p90=self.requests_p90 * factor,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +98,11 @@ class Explanation:
 
     Attributes:
         reason: One sentence.
-        forecast: The load the decision was sized for; None when nothing was ever observed.
+        forecast: The load expected in the next interval; None when nothing was ever observed.
         prefill: How the prefill target came about.
         decode: How the decode target came about.
         warnings: What needs attention, a sentence each.
+        sized_for: The load that the workers are for, where that is not the next interval's.
     """
 
     reason: str
@@ -96,6 +110,7 @@ class Explanation:
     prefill: PoolExplanation
     decode: PoolExplanation
     warnings: tuple[str, ...] = ()
+    sized_for: LoadForecast | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +157,7 @@ class Decision:
             KeyError, TypeError, ValueError: ``data`` is not of that shape.
         """
         why = data["explanation"]
-        forecast = why["forecast"]
+        forecast, sized_for = why["forecast"], why.get("sized_for")
         return cls(
             time=data["time"],
             action=Action(data["action"]),
@@ -154,6 +169,7 @@ class Decision:
                 prefill=_pool(why["prefill"]),
                 decode=_pool(why["decode"]),
                 warnings=tuple(why["warnings"]),
+                sized_for=LoadForecast(**sized_for) if sized_for else None,
             ),
         )
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from planner.core.decision import LoadForecast
 from planner.core.observation import Observation
-from predictors.base import Predictor
+from predictors.base import Forecast, Predictor
 
 
 class Sight(StrEnum):
@@ -19,7 +19,7 @@ class Sight(StrEnum):
     IDLE = "idle"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class LoadPredictors:
     """One predictor for each series that makes up the load."""
 
@@ -82,6 +82,17 @@ class Demand:
         self._idle_row += 1
         return Sight.IDLE if self._idle_row >= self.idle_intervals else Sight.QUIET
 
+    def plain(self, requests: float, isl: float | None, osl: float | None) -> LoadForecast:
+        """So many requests in the next interval; lengths that are unknown are those to assume."""
+        return LoadForecast(
+            requests=requests,
+            requests_p10=requests,
+            requests_p90=requests,
+            isl=isl or self.isl,
+            osl=osl or self.osl,
+            interval=self.interval,
+        )
+
     def forecast(self, horizon_steps: int = 1) -> LoadForecast | None:
         """The load expected ``horizon_steps`` intervals ahead; None if no request count was ever observed."""
         requests = self.predictors.requests.forecast(horizon_steps)
@@ -96,4 +107,10 @@ class Demand:
             isl=isl.mean if isl and isl.mean > 0 else self.isl,
             osl=osl.mean if osl and osl.mean > 0 else self.osl,
             interval=self.interval,
+            isl_error=_relative_error(isl),
+            osl_error=_relative_error(osl),
         )
+
+
+def _relative_error(forecast: Forecast | None) -> float:
+    return forecast.std / forecast.mean if forecast and forecast.mean > 0 else 0.0

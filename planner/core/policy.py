@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from planner.core.budget import Limits
+from planner.core.burstiness import Burstiness
 from planner.core.correction import CorrectionFactor, SteadyPool
 from planner.core.decision import Action, Bound, Decision, Explanation, LoadForecast, PoolExplanation
 from planner.core.demand import Demand, Sight
-from planner.core.expectation import expected_itl_ms, expected_ttft_ms
+from planner.core.expectation import expected_itl_ms
+from planner.core.lengths import LengthShape
 from planner.core.observation import Observation, Workers
-from planner.core.sizing import Corrections, Requirement, Sizing, Targets
+from planner.core.sizing import Corrections, Requirement, Situation, Sizing, Targets, Task
 from planner.core.stabilisation import ScaleDownWindow
+from planner.core.startup import StartupTimes
 
 if TYPE_CHECKING:
     from profiles import EngineProfile
+
+
+_LONGEST_LOOK_STEPS = 8
+# A worker that is pending for so many times its usual time, and at least for so long, is stuck.
+_STUCK_TIMES, _STUCK_S = 3.0, 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +37,7 @@ class Rules:
         correct: Whether observed latencies correct the profile.
         scale_down_window_s: Span whose highest need holds a pool up, seconds.
         idle_intervals: Idle intervals in a row that confirm idleness.
+        worker_startup_s: Time a worker takes to serve, until it has been measured, seconds.
     """
 
     targets: Targets
@@ -35,6 +45,7 @@ class Rules:
     correct: bool
     scale_down_window_s: float
     idle_intervals: int
+    worker_startup_s: float = 120.0
 
 
 @dataclass(slots=True)
@@ -42,15 +53,16 @@ class _Pool:
     """What is remembered of one pool between decisions."""
 
     window: ScaleDownWindow
+    startup: StartupTimes
     correction: CorrectionFactor = field(default_factory=CorrectionFactor)
     steadiness: SteadyPool = field(default_factory=SteadyPool)
     standing: int | None = None
     expected_ms: float | None = None
     observed_ms: float | None = None
 
-    def see(self, workers: Workers | None, expected_ms: float | None, observed_ms: float | None) -> None:
-        self.expected_ms, self.observed_ms = expected_ms, observed_ms
+    def see(self, workers: Workers | None, time: float) -> None:
         self.steadiness = self.steadiness.see(workers)
+        self.startup.see(workers, time)
 
     def correct(self) -> None:
         if self.expected_ms and self.observed_ms:
@@ -59,6 +71,13 @@ class _Pool:
     def previous(self, workers: Workers | None) -> int | None:
         """What was asked for before: what is there or coming, else what was last decided."""
         return self.standing if workers is None else workers.requested
+
+    def stuck_s(self, time: float) -> float | None:
+        """How long a worker has been pending that should serve by now; None if none has."""
+        if self.startup.oldest_s is None:
+            return None
+        waited_s = time - self.startup.oldest_s
+        return waited_s if waited_s > max(_STUCK_S, _STUCK_TIMES * self.startup.p90_s) else None
 
 
 class Policy:
@@ -71,8 +90,11 @@ class Policy:
         self._profile = profile
         self._sizing = sizing
         self._demand = demand
-        self._prefill = _Pool(ScaleDownWindow(rules.scale_down_window_s))
-        self._decode = _Pool(ScaleDownWindow(rules.scale_down_window_s))
+        self._prefill, self._decode = (
+            _Pool(ScaleDownWindow(rules.scale_down_window_s), StartupTimes(rules.worker_startup_s)) for _ in range(2)
+        )
+        self._isl, self._osl = LengthShape(), LengthShape()
+        self._burstiness = Burstiness()
         self.rules = rules
 
     def obey(self, rules: Rules) -> None:
@@ -81,25 +103,34 @@ class Policy:
         self._demand.idle_intervals = rules.idle_intervals
         for pool in (self._prefill, self._decode):
             pool.window.window_s = rules.scale_down_window_s
+            pool.startup.prior_s = rules.worker_startup_s
 
     def learn(self, observation: Observation) -> None:
         """Take in one interval."""
         self._demand.learn(observation)
-        self._prefill.see(observation.prefill, expected_ttft_ms(self._profile, observation), observation.ttft_ms)
-        self._decode.see(observation.decode, expected_itl_ms(self._profile, observation), observation.itl_ms)
+        self._isl = self._isl.learn(observation.isl_quantiles, observation.isl)
+        self._osl = self._osl.learn(observation.osl_quantiles, observation.osl)
+        self._burstiness = self._burstiness.learn(observation, self._isl.second_moment())
+        self._prefill.see(observation.prefill, observation.time)
+        self._decode.see(observation.decode, observation.time)
+        self._compare(observation)
         # While one pool changes, the other sees an unusual share of the load: neither's latencies are typical.
         if self._prefill.steadiness.steady and self._decode.steadiness.steady:
             self._prefill.correct()
             self._decode.correct()
 
+    def _compare(self, observation: Observation) -> None:
+        """Note what latencies were expected of what was seen."""
+        ratio = self._sizing.prefill_ratio(observation, self._situation(observation))
+        observed_ms = observation.ttft_ms
+        self._prefill.observed_ms = observed_ms
+        self._prefill.expected_ms = observed_ms / ratio if observed_ms and ratio else None
+        self._decode.observed_ms = observation.itl_ms
+        self._decode.expected_ms = expected_itl_ms(self._profile, observation)
+
     def decide(self, observation: Observation) -> Decision:
         """The workers that should run from now on, after ``learn`` took in the same observation."""
-        draft = _Draft(
-            observation=observation,
-            forecast=self._demand.forecast(),
-            corrections=self._corrections(),
-            previous=(self._prefill.previous(observation.prefill), self._decode.previous(observation.decode)),
-        )
+        draft = self._begin(observation, self._demand.forecast())
         match self._demand.sight:
             case Sight.BLIND:
                 draft = self._hold(draft, Bound.BLIND, "The load is unknown")
@@ -111,44 +142,75 @@ class Policy:
                 draft = self._size(draft)
         return self._conclude(draft)
 
-    def react(self, observation: Observation) -> Decision:
-        """An answer between two adjustments, sized for what is arriving now: it may only raise the targets."""
-        previous = (self._prefill.previous(observation.prefill), self._decode.previous(observation.decode))
-        draft = _Draft(
+    def _begin(self, observation: Observation, forecast: LoadForecast | None) -> _Draft:
+        return _Draft(
             observation=observation,
-            forecast=self._seen_load(observation),
+            forecast=forecast,
             corrections=self._corrections(),
-            previous=previous,
+            previous=(self._prefill.previous(observation.prefill), self._decode.previous(observation.decode)),
         )
-        if draft.forecast is None or observation.idle:
-            return self._conclude(self._hold(draft, Bound.BLIND, "Nothing new is known"))
-        requirement = self._required(draft.forecast, draft.corrections)
-        kept = self.rules.limits.raise_to_minimum(previous[0] or 0, previous[1] or 0)
-        wishes = (max(kept[0], requirement.prefill), max(kept[1], requirement.decode))
-        targets = self.rules.limits.share_out(kept, wishes)
-        return self._conclude(replace(draft, requirement=requirement, needs=wishes, targets=targets))
 
-    def _seen_load(self, observation: Observation) -> LoadForecast | None:
-        expected = self._demand.forecast()
-        if observation.requests_started is None:
+    def react(self, observation: Observation) -> Decision:
+        """An answer between two adjustments, for what is arriving and waiting now: it may only raise the targets."""
+        self._burstiness = self._burstiness.learn(observation, self._isl.second_moment())
+        for pool, workers in ((self._prefill, observation.prefill), (self._decode, observation.decode)):
+            pool.startup.see(workers, observation.time)
+        draft = self._begin(observation, self._demand.forecast())
+        load = self._seen_load(observation, draft.forecast)
+        if load is None or observation.idle:
+            return self._conclude(self._hold(draft, Bound.BLIND, "Nothing new is known"))
+        requirement = self._sizing.required(self._task(draft, load))
+        limits = self.rules.limits
+        kept = limits.raise_to_minimum(draft.previous[0] or 0, draft.previous[1] or 0)
+        needs = (max(kept[0], requirement.prefill), max(kept[1], requirement.decode))
+        fitting = kept if limits.holds(*kept) else limits.cut_to_budget(*kept)
+        targets = limits.fill_up(fitting, needs)
+        return self._conclude(replace(draft, sized_for=load, requirement=requirement, needs=needs, targets=targets))
+
+    def _seen_load(self, observation: Observation, forecast: LoadForecast | None) -> LoadForecast | None:
+        """What arrives now, if that is more than expected by more than chance; else what is expected."""
+        seen = observation.requests_started
+        if seen is None:
             return None
-        requests = observation.requests_started
-        return LoadForecast(
-            requests=requests,
-            requests_p10=requests,
-            requests_p90=requests,
-            isl=observation.isl or (expected.isl if expected else self._demand.isl),
-            osl=observation.osl or (expected.osl if expected else self._demand.osl),
-            interval=observation.interval,
-        )
+        chance = 2 * math.sqrt(self._burstiness.value * max(1.0, seen))
+        certain = max(0.0, seen - chance) * self._demand.interval / observation.interval
+        if forecast is None or not forecast.requests:
+            return self._demand.plain(certain, observation.isl, observation.osl)
+        return forecast.scaled(max(1.0, certain / forecast.requests))
 
     def _corrections(self) -> Corrections:
         if not self.rules.correct:
             return Corrections()
         return Corrections(prefill=self._prefill.correction.value, decode=self._decode.correction.value)
 
-    def _required(self, load: LoadForecast, corrections: Corrections) -> Requirement:
-        return self._sizing.required(load, self.rules.targets, corrections)
+    def _task(self, draft: _Draft, load: LoadForecast) -> Task:
+        return Task(
+            load=load,
+            targets=self.rules.targets,
+            corrections=draft.corrections,
+            situation=self._situation(draft.observation),
+        )
+
+    def _situation(self, observation: Observation) -> Situation:
+        inflight, queued = observation.inflight, observation.queued
+        decoding = 0.0 if inflight is None else max(0.0, inflight - (queued or 0.0))
+        if observation.itl_ms:
+            # Sequences that are slower than they should be are more than there would be at the right speed.
+            decoding *= min(1.0, self.rules.targets.itl_ms / observation.itl_ms)
+        return Situation(
+            isl_spread=self._isl.spread(),
+            osl_spread=self._osl.spread(),
+            burstiness=self._burstiness.value,
+            queued=queued,
+            decoding=decoding,
+            prefill=observation.prefill,
+            startup_s=self._startup_s,
+            drain_s=self._demand.interval,
+        )
+
+    @property
+    def _startup_s(self) -> float:
+        return max(self._prefill.startup.p90_s, self._decode.startup.p90_s)
 
     def _hold(self, draft: _Draft, bound: Bound, cause: str) -> _Draft:
         """Keep what is there; where even that is unknown, the minimum."""
@@ -164,19 +226,73 @@ class Policy:
 
     def _size(self, draft: _Draft) -> _Draft:
         assert draft.forecast is not None  # noqa: S101 - an active interval has just been learnt
-        requirement = self._required(draft.forecast, draft.corrections)
-        needs = self.rules.limits.raise_to_minimum(requirement.prefill, requirement.decode)
-        now = draft.observation.time
-        wishes = (
-            self._prefill.window.settle(now, needs[0], draft.previous[0]),
-            self._decode.window.settle(now, needs[1], draft.previous[1]),
+        load = self._load_ahead(draft.forecast)
+        limits = self.rules.limits
+        requirement = self._sizing.required(self._task(draft, load))
+        if self._sizing.looks_ahead and (now := self._load_now(draft.observation, draft.forecast)) is not None:
+            requirement = requirement.at_least(self._sizing.required(self._task(draft, now)))
+        needs = limits.raise_to_minimum(requirement.prefill, requirement.decode)
+        wishes = self._settle(draft, needs, self._worth_keeping(draft, load, needs))
+        fitting = needs
+        if not limits.holds(*needs):
+            fitting = self._sizing.split(self._task(draft, load), limits, needs)
+        return replace(
+            draft,
+            sized_for=load,
+            requirement=requirement,
+            needs=needs,
+            targets=limits.fill_up(fitting, wishes),
         )
-        targets = self.rules.limits.share_out(needs, wishes)
-        return replace(draft, requirement=requirement, needs=needs, targets=targets)
+
+    def _load_now(self, observation: Observation, forecast: LoadForecast) -> LoadForecast | None:
+        """What has just been seen, taken to go on: a smooth forecast is behind when callers change their ways."""
+        if observation.requests_started is None:
+            return None
+        requests = observation.requests_started * self._demand.interval / observation.interval
+        return replace(
+            forecast,
+            requests=requests,
+            requests_p10=requests,
+            requests_p90=requests,
+            isl=observation.isl or forecast.isl,
+            osl=observation.osl or forecast.osl,
+            isl_error=0.0,
+            osl_error=0.0,
+        )
+
+    def _load_ahead(self, forecast: LoadForecast) -> LoadForecast:
+        """The load to be ready for: the heaviest of now and of the time when workers asked for now serve."""
+        if not self._sizing.looks_ahead:
+            return forecast
+        interval = self._demand.interval
+        first, last = math.floor(self._startup_s / interval) + 1, math.ceil(self._startup_s / interval) + 1
+        steps = range(min(first, _LONGEST_LOOK_STEPS), min(last, _LONGEST_LOOK_STEPS) + 1)
+        ahead = [load for step in steps if (load := self._demand.forecast(step)) is not None]
+        return max([forecast, *ahead], key=lambda load: load.requests_p90)
+
+    def _worth_keeping(self, draft: _Draft, load: LoadForecast, needs: tuple[int, int]) -> tuple[int, int]:
+        """The workers that would be needed if the load came out a little higher: not to be given up for so little."""
+        if not self._sizing.looks_ahead or not load.requests:
+            return needs
+        if all(before is not None and before <= need for before, need in zip(draft.previous, needs, strict=True)):
+            return needs
+        assert draft.forecast is not None  # noqa: S101 - there is a load
+        margin = max(0.0, draft.forecast.requests_p90 / max(draft.forecast.requests, 1e-9) - 1) / 2
+        more = self._sizing.required(self._task(draft, load.scaled(1 + margin)))
+        return max(needs[0], more.prefill), max(needs[1], more.decode)
+
+    def _settle(self, draft: _Draft, needs: tuple[int, int], keep: tuple[int, int]) -> tuple[int, int]:
+        now = draft.observation.time
+        return (
+            self._prefill.window.settle(now, needs[0], draft.previous[0], keep[0]),
+            self._decode.window.settle(now, needs[1], draft.previous[1], keep[1]),
+        )
 
     def _conclude(self, draft: _Draft) -> Decision:
         if not draft.unfounded:
             self._prefill.standing, self._decode.standing = draft.targets
+            for pool, before, target in zip((self._prefill, self._decode), draft.previous, draft.targets, strict=True):
+                pool.startup.ask(before, target, draft.observation.time)
         prefill = self._explain_pool(draft, 0, self._prefill, self.rules.targets.ttft_ms)
         decode = self._explain_pool(draft, 1, self._decode, self.rules.targets.itl_ms)
         changed = (prefill.target, decode.target) != draft.previous
@@ -190,9 +306,15 @@ class Policy:
                 forecast=draft.forecast,
                 prefill=prefill,
                 decode=decode,
-                warnings=draft.requirement.warnings if draft.requirement else (),
+                warnings=(*(draft.requirement.warnings if draft.requirement else ()), *self._stuck(draft)),
+                sized_for=draft.sized_for,
             ),
         )
+
+    def _stuck(self, draft: _Draft) -> list[str]:
+        pools = (("prefill", self._prefill), ("decode", self._decode))
+        waits = [(name, pool.stuck_s(draft.observation.time)) for name, pool in pools]
+        return [f"A {name} worker has been pending for {wait / 60:.0f} minutes." for name, wait in waits if wait]
 
     def _explain_pool(self, draft: _Draft, index: int, pool: _Pool, target_ms: float) -> PoolExplanation:
         requirement = draft.requirement
@@ -220,6 +342,7 @@ class _Draft:
     forecast: LoadForecast | None
     corrections: Corrections
     previous: tuple[int | None, int | None]
+    sized_for: LoadForecast | None = None
     requirement: Requirement | None = None
     needs: tuple[int, int] = (0, 0)
     targets: tuple[int, int] = (0, 0)
@@ -249,8 +372,8 @@ def _reason(draft: _Draft, prefill: PoolExplanation, decode: PoolExplanation) ->
     if draft.cause:
         cause = draft.cause
     else:
-        load = draft.forecast
-        assert load is not None  # noqa: S101 - a draft without a cause was sized for a forecast
+        load = draft.sized_for
+        assert load is not None  # noqa: S101 - a draft without a cause was sized for a load
         cause = f"Expecting {load.request_rate_rps:.2f} req/s at ISL {load.isl:.0f}, OSL {load.osl:.0f}"
     return f"{cause}: {_movement('prefill', prefill)}, {_movement('decode', decode)}."
 

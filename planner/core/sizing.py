@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from planner.core.budget import Limits
 from planner.core.decision import LoadForecast
+from planner.core.observation import Observation, Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +49,81 @@ class Requirement:
     decode_feasible: bool
     warnings: tuple[str, ...] = ()
 
+    def at_least(self, other: Requirement) -> Requirement:
+        """As many workers of each pool as the larger of two requirements."""
+        return replace(self, prefill=max(self.prefill, other.prefill), decode=max(self.decode, other.decode))
+
+
+Spread = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What is known beyond the forecast.
+
+    Attributes:
+        isl_spread: Shares of requests with their ISL over the mean one.
+        osl_spread: Shares of requests with their OSL over the mean one.
+        burstiness: Variance of the work that arrives in moments over that of independent requests; 1 for Poisson.
+        queued: Requests that wait for their first token; None if unknown.
+        decoding: Sequences that decode now, or wait for it, as many as there would be within the ITL target.
+        prefill: Prefill workers there are; None if unknown.
+        startup_s: Time until a worker that is asked for now serves, seconds.
+        drain_s: Time in which a backlog should be gone once it does, seconds.
+    """
+
+    isl_spread: Spread = ((1.0, 1.0),)
+    osl_spread: Spread = ((1.0, 1.0),)
+    burstiness: float = 1.0
+    queued: float | None = None
+    decoding: float = 0.0
+    prefill: Workers | None = None
+    startup_s: float = 0.0
+    drain_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a sizing is asked: a load, the targets to meet under it, and what is known of engines and queues."""
+
+    load: LoadForecast
+    targets: Targets
+    corrections: Corrections = Corrections()
+    situation: Situation = Situation()
+
 
 class Sizing(Protocol):
     """A rule that turns an expected load into workers."""
 
-    def required(self, load: LoadForecast, targets: Targets, corrections: Corrections) -> Requirement:
-        """The workers that ``load`` needs to stay within ``targets``."""
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it wants the load of the time when new workers serve, rather than that of the next interval."""
         ...
+
+    def required(self, task: Task) -> Requirement:
+        """The workers that a load needs to stay within targets."""
+        ...
+
+    def split(self, task: Task, limits: Limits, needs: tuple[int, int]) -> tuple[int, int]:
+        """The workers to have when the budget cannot hold ``needs``; at least the minimum of each pool."""
+        ...
+
+    def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
+        """Observed over expected TTFT, as this rule expects it; None if it cannot be told."""
+        ...
+
+
+def infeasible_ttft(target_ms: float, isl: float, idle_ms: float) -> str:
+    """Says that no prefill engine meets a target."""
+    return (
+        f"The TTFT target of {target_ms:g} ms is infeasible: at ISL {isl:.0f} an idle prefill worker takes "
+        f"{idle_ms:.0f} ms; prefill is sized for throughput."
+    )
+
+
+def infeasible_itl(target_ms: float, context_length: float, idle_ms: float) -> str:
+    """Says that no decode engine meets a target."""
+    return (
+        f"The ITL target of {target_ms:g} ms is infeasible: at context length {context_length:.0f} a decode worker "
+        f"takes {idle_ms:.1f} ms for a single sequence; decode is sized for throughput."
+    )

@@ -17,21 +17,22 @@ class ScaleDownWindow:
         self._needs: deque[tuple[float, int]] = deque()
         self._watching_since: float | None = None
 
-    def settle(self, time: float, need: int, previous: int | None) -> int:
+    def settle(self, time: float, need: int, previous: int | None, keep: int | None = None) -> int:
         """The workers to run now.
 
         Args:
             time: Now, seconds.
             need: Workers the load needs now.
             previous: Workers asked for before; None if unknown.
+            keep: Workers worth keeping, as the need may soon be as much; at least ``need``, which it is if left out.
 
         Returns:
-            ``need`` when it is not below ``previous``; otherwise the highest need within the window, but never more
-            than ``previous``: patience keeps what is there and adds nothing.
+            ``need`` when it is not below ``previous``; otherwise the most that was worth keeping within the window, but
+            never more than ``previous``: patience keeps what is there and adds nothing.
         """
         if self._watching_since is None:
             self._watching_since = time
-        self._needs.append((time, need))
+        self._needs.append((time, need if keep is None else keep))
         while self._needs[0][0] < time - self.window_s:
             self._needs.popleft()
         if previous is None or need >= previous:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from planner.core.decision import LoadForecast
-from planner.core.sizing import Corrections, Requirement, Targets
+from planner.core.budget import Limits
+from planner.core.expectation import expected_ttft_ms
+from planner.core.observation import Observation
+from planner.core.sizing import Requirement, Situation, Task, infeasible_itl, infeasible_ttft
 
 if TYPE_CHECKING:
     from profiles import EngineProfile
@@ -21,18 +23,22 @@ _ROUNDING = 1e-9
 class ThroughputSizing:
     """Workers so that their throughput at the targets covers the load, at full utilisation."""
 
+    looks_ahead = False
+
     def __init__(self, profile: EngineProfile) -> None:
+        self._profile = profile
         self._prefill = profile.prefill
         self._decode = profile.decode
 
-    def required(self, load: LoadForecast, targets: Targets, corrections: Corrections) -> Requirement:
-        """The workers whose throughput covers ``load``.
+    def required(self, task: Task) -> Requirement:
+        """The workers whose throughput covers the load.
 
         Prefill: rate x ISL x min(1, correction) over the throughput of a worker at that ISL. A factor above 1 comes
         from queueing, which more workers take away, so it does not count as more work.
         Decode: rate x OSL over the best throughput of a worker whose ITL meets target / correction, at the mean
         context length ISL + OSL / 2. Where even a single sequence misses that target, the best throughput there is.
         """
+        load, targets, corrections = task.load, task.targets, task.corrections
         context_length = load.isl + load.osl / 2
         point = self._decode.operating_point(targets.itl_ms / corrections.decode, context_length)
         idle_ttft_ms = self._prefill.ttft_ms(load.isl) * min(1.0, corrections.prefill)
@@ -40,10 +46,10 @@ class ThroughputSizing:
         decode_tokens_per_s = load.request_rate_rps * load.osl
         warnings = []
         if idle_ttft_ms > targets.ttft_ms:
-            warnings.append(_infeasible_ttft(targets.ttft_ms, load.isl, idle_ttft_ms))
+            warnings.append(infeasible_ttft(targets.ttft_ms, load.isl, idle_ttft_ms))
         if not point.feasible:
             idle_itl_ms = self._decode.itl_ms(1, context_length) * corrections.decode
-            warnings.append(_infeasible_itl(targets.itl_ms, context_length, idle_itl_ms))
+            warnings.append(infeasible_itl(targets.itl_ms, context_length, idle_itl_ms))
         return Requirement(
             prefill=_workers(prefill_tokens_per_s, self._prefill.throughput_per_gpu(load.isl) * self._prefill.gpus),
             decode=_workers(decode_tokens_per_s, point.throughput_per_gpu * self._decode.gpus),
@@ -52,20 +58,17 @@ class ThroughputSizing:
             warnings=tuple(warnings),
         )
 
+    def split(self, task: Task, limits: Limits, needs: tuple[int, int]) -> tuple[int, int]:
+        """The needs in proportion, as far as whole workers allow."""
+        del task
+        return limits.cut_to_budget(*needs)
+
+    def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
+        """Observed TTFT over that of an idle worker."""
+        del situation
+        expected_ms = expected_ttft_ms(self._profile, observation)
+        return observation.ttft_ms / expected_ms if observation.ttft_ms and expected_ms else None
+
 
 def _workers(tokens_per_s: float, tokens_per_s_per_worker: float) -> int:
     return math.ceil(tokens_per_s / tokens_per_s_per_worker - _ROUNDING)
-
-
-def _infeasible_ttft(target_ms: float, isl: float, idle_ms: float) -> str:
-    return (
-        f"The TTFT target of {target_ms:g} ms is infeasible: at ISL {isl:.0f} an idle prefill worker takes "
-        f"{idle_ms:.0f} ms; prefill is sized for throughput."
-    )
-
-
-def _infeasible_itl(target_ms: float, context_length: float, idle_ms: float) -> str:
-    return (
-        f"The ITL target of {target_ms:g} ms is infeasible: at context length {context_length:.0f} a decode worker "
-        f"takes {idle_ms:.1f} ms for a single sequence; decode is sized for throughput."
-    )

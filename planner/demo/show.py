@@ -22,7 +22,8 @@ from planner.demo.standin import StandIn
 from planner.demo.story import Moment, Story
 from planner.planner import load_profile
 from planner.settings import Settings
-from planner.simulation.load import Arrival, Traffic, day_curve, with_burst
+from planner.simulation.arrivals import Arrival
+from planner.simulation.load import Traffic, day_curve, with_burst
 from profiles import ProfileError, sample_profile_dir
 
 STARTUP_S = 90.0

@@ -14,8 +14,8 @@ from aiohttp import web
 from planner.clock import Clock
 from planner.core.observation import Workers
 from planner.demo.frontend import Frontend
+from planner.simulation.arrivals import Arrival
 from planner.simulation.deployment import Deployment
-from planner.simulation.load import Arrival
 from planner.simulation.request import Request
 from profiles import EngineProfile
 
@@ -121,7 +121,8 @@ class StandIn:
         while True:
             now = self._clock.now()
             while upcoming is not None and upcoming.time <= now:
-                self.deployment.submit(upcoming.time, upcoming.isl, upcoming.osl)
+                # The clock may have gone a little further already, when workers were scaled.
+                self.deployment.submit(max(upcoming.time, self.deployment.time_s), upcoming.isl, upcoming.osl)
                 upcoming = next(self._arrivals, None)
             self.deployment.advance(now)
             await asyncio.sleep(_STEP_S)

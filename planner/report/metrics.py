@@ -63,6 +63,7 @@ class PlannerMetrics:
             f"{PREFIX}_held_ticks", "Adjustments that held, by reason", ["reason"], registry=self.registry
         )
         self.tick_failures = self._counter("tick_failures", "Adjustments that failed")
+        self.reactions = self._counter("reactions", "Times targets were raised between two adjustments")
         self.missed_ticks = self._counter("missed_ticks", "Adjustments left out because one before took too long")
         self.connector_failures = self._counter("connector_failures", "Times the connector could not be reached")
         self.source_errors = Counter(f"{PREFIX}_source_errors", "Failed reads", ["field"], registry=self.registry)

@@ -43,3 +43,39 @@ class Engines(Protocol):
     def decode(self) -> DecodeEngine:
         """What a decode worker runs."""
         ...
+
+
+class CostedPrefillEngine(PrefillEngine, Protocol):
+    """A prefill engine whose GPUs are counted."""
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one engine."""
+        ...
+
+
+class CostedDecodeEngine(DecodeEngine, Protocol):
+    """A decode engine whose GPUs are counted."""
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one engine."""
+        ...
+
+    def best_throughput_per_gpu(self, itl_ms: float, context_length: float, /) -> float:
+        """Most output tokens per second and GPU with an ITL of at most ``itl_ms``."""
+        ...
+
+
+class CostedEngines(Protocol):
+    """Engines of both roles whose GPUs are counted, such as a ``profiles.EngineProfile``."""
+
+    @property
+    def prefill(self) -> CostedPrefillEngine:
+        """What a prefill worker runs."""
+        ...
+
+    @property
+    def decode(self) -> CostedDecodeEngine:
+        """What a decode worker runs."""
+        ...

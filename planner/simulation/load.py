@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
+
+from planner.simulation.arrivals import Arrival
 
 Rate = Callable[[float], float]
 
@@ -27,15 +28,6 @@ def with_burst(rate: Rate, *, begin: float, length_s: float, factor: float) -> R
         return rate(time) * (factor if begin <= time < begin + length_s else 1.0)
 
     return burst
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A request to come: when (seconds), input and output length (tokens)."""
-
-    time: float
-    isl: int
-    osl: int
 
 
 class Traffic:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ from planner.sources.derive import Bucket, Readings, derive
 from planner.sources.mapping import Mean, MetricsMapping
 from planner.sources.selection import Labels, NotYetError, Selection, select
 
+# Ticks come a little early or late; what was read nearly an interval ago is its beginning.
+_NEARLY = 0.9
+# Looks of several lengths are taken in turn: snapshots are kept for the longest usual one.
+_KEPT_S = 600.0
 _LARGEST_PAGE_BYTES = 32 * 1024 * 1024
 
 SeriesKey = tuple[str, frozenset[tuple[str, str]]]
@@ -70,7 +75,7 @@ class ScrapeSource(Source):
         self._namespace = namespace
         self._timeout_s = timeout_s
         self._client: httpx.AsyncClient | None = None
-        self._last: Snapshot | None = None
+        self._past: deque[Snapshot] = deque()
         self._status = SourceStatus(series_matched={}, errors={}, newest_data=None)
 
     @property
@@ -87,7 +92,8 @@ class ScrapeSource(Source):
         snapshot, errors = await self._read()
         with contextlib.suppress(NotYetError):
             self._choose(snapshot)
-        self._last = None if errors else snapshot
+        if not errors:
+            self._past.append(snapshot)
 
     async def observe(self, interval: float) -> Observation:
         """What happened since the last whole reading, scaled to ``interval`` seconds; see Source."""
@@ -96,13 +102,13 @@ class ScrapeSource(Source):
             selection = self._choose(snapshot)
         except SourceError as error:
             selection, errors = Selection(), {**errors, "series": str(error)}
-        before = self._last
+        before = self._begin_of(snapshot.time - interval * _NEARLY)
         if errors:
             self._status = SourceStatus(
                 series_matched=self._status.series_matched, errors=errors, newest_data=self._status.newest_data
             )
             return Observation(time=snapshot.time, interval=interval)
-        self._last = snapshot
+        self._past.append(snapshot)
         self._status = SourceStatus(
             series_matched=self._count(snapshot, selection), errors={}, newest_data=snapshot.time
         )
@@ -111,6 +117,14 @@ class ScrapeSource(Source):
         comparison = _Comparison(self._mapping, selection, before, snapshot)
         readings = comparison.readings(interval / (snapshot.time - before.time))
         return derive(readings, time=snapshot.time, interval=interval)
+
+    def _begin_of(self, time: float) -> Snapshot | None:
+        """The newest whole snapshot from before a time, or else the oldest there is; those before it are let go."""
+        horizon = time - _KEPT_S
+        while len(self._past) > 1 and self._past[1].time <= min(time, horizon):
+            self._past.popleft()
+        earlier = [snapshot for snapshot in self._past if snapshot.time <= time]
+        return earlier[-1] if earlier else next(iter(self._past), None)
 
     def _at_first_sight(self, snapshot: Snapshot, selection: Selection, interval: float) -> Observation:
         """What a single reading tells: the gauges."""

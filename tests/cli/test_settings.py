@@ -25,7 +25,7 @@ DYNAMO_FLAGS = {
     "--decode-engine-num-gpu": ("4", 1),
     "--prefill-engine-num-gpu": ("2", 1),
     "--profile-results-dir": ("/data", "profiling_results"),
-    "--load-predictor": ("kalman", "arima"),
+    "--load-predictor": ("kalman", "auto"),
     "--load-predictor-warmup-trace": ("trace.jsonl", None),
     "--prophet-window-size": ("60", 50),
     "--kalman-q-level": ("2", 1.0),

@@ -47,8 +47,8 @@ def test_no_worker_that_is_needed_and_fits_is_left_out(case):
 def test_wishes_never_take_from_needs_nor_break_the_budget(case, more_prefill, more_decode):
     limits, needs = case
     wishes = needs[0] + more_prefill, needs[1] + more_decode
-    prefill, decode = limits.share_out(needs, wishes)
     fitted = limits.cut_to_budget(*needs)
+    prefill, decode = limits.fill_up(fitted, wishes)
     assert fitted[0] <= prefill <= wishes[0]
     assert fitted[1] <= decode <= wishes[1]
     assert limits.max_gpus is None or limits.gpus(prefill, decode) <= limits.max_gpus

@@ -104,4 +104,5 @@ def unused_settings():
         "load_predictor": "constant",
         "max_gpu_budget": 32,
         "scale_down_window": 0,
+        "sizing": "throughput",
     }

@@ -202,3 +202,35 @@ async def test_health_tells_a_stuck_loop(make_daemon, clock):
     assert daemon._trouble() is None
     clock.time += 200
     assert daemon._trouble() == "no adjustment for 200 s"
+
+
+class TestReactions:
+    async def test_between_adjustments_it_looks_and_only_raises(self, make_daemon, clock, ledger):
+        looks = []
+
+        async def look(requests):
+            looks.append(clock.now())
+            return Observation(
+                time=clock.now(), interval=10.0, requests_started=requests, isl=2000.0, osl=300.0, queued=requests
+            )
+
+        quiet, flood = (lambda: look(10.0)), (lambda: look(3000.0))
+        begin = clock.now()
+        daemon = make_daemon(
+            [quiet, quiet, quiet, flood, quiet, quiet, quiet], rounds=2, sizing="slo", reaction_interval=10
+        )
+        await run(daemon)
+        assert [moment - begin for moment in looks] == [0, 10, 20, 30, 40, 50, 60]
+        assert ledger.applied[0][0] > 1
+        assert sample(daemon, "sla_planner_reactions_total") == 1
+
+    async def test_a_reaction_that_fails_is_no_end(self, make_daemon, ledger):
+        daemon = make_daemon([60, RuntimeError("boom"), 60, 60], rounds=2, reaction_interval=20)
+        await run(daemon)
+        assert sample(daemon, "sla_planner_tick_failures_total") == 1
+
+    async def test_the_published_rules_do_not_react(self, make_daemon):
+        daemon = make_daemon([60, 60, 60])
+        assert daemon.settings.reaction_interval_s == 0
+        await run(daemon)
+        assert len(daemon.history) == 3

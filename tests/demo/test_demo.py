@@ -13,7 +13,7 @@ import pytest
 
 from planner.clock import ScaledClock
 from planner.demo.standin import StandIn
-from planner.simulation.load import Arrival
+from planner.simulation.arrivals import Arrival
 
 
 def run(*arguments):

@@ -15,7 +15,7 @@ from connectors.virtual import VirtualConnectorClient
 from planner.clock import WallClock
 from planner.demo.orchestrator import follow
 from planner.demo.standin import StandIn
-from planner.simulation.load import Arrival
+from planner.simulation.arrivals import Arrival
 from profiles import sample_profile_dir
 
 pytestmark = pytest.mark.live

@@ -110,8 +110,8 @@ def cluster(clock):
     return Cluster(clock)
 
 
-@pytest.fixture
-def play(clock, cluster):
+@pytest.fixture(params=["slo", "throughput"])
+def play(clock, cluster, request):
     """Run the real daemon over a load for so many intervals; the records of every adjustment."""
 
     async def play(load, intervals, **options):
@@ -121,6 +121,7 @@ def play(clock, cluster):
                 "profile_results_dir": str(sample_profile_dir()),
                 "adjustment_interval": 60,
                 "load_predictor": "constant",
+                "sizing": request.param,
                 "max_gpu_budget": 64,
                 "decision_history": 10_000,
                 **options,

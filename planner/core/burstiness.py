@@ -1,0 +1,61 @@
+"""How unevenly work arrives within moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.core.observation import Observation
+
+_WEIGHT = 0.05
+_LOWEST, _HIGHEST = 1.0, 20.0
+# One pair of windows says little, however far apart they are: a step of the load is no burst.
+_MOST_SEEN = 100.0
+# Longer windows speak of how the load changes, not of how it comes.
+_LONGEST_WINDOW_S = 30.0
+_LEAST_ARRIVALS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What arrived in one short window: requests, input tokens, and its length in seconds."""
+
+    requests: float
+    tokens: float
+    length_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Burstiness:
+    """Variance of the input tokens that arrive in short windows, over that of independent requests; 1 for Poisson.
+
+    Callers that send many or long requests together make it large. It is taken from differences of neighbouring
+    windows, so that a load that rises or falls does not count as bursty.
+
+    Attributes:
+        value: The ratio.
+        last: The last window; None before the first.
+    """
+
+    value: float = 1.0
+    last: Window | None = None
+
+    def learn(self, observation: Observation, second_moment: float) -> Burstiness:
+        """The ratio after one more window; an unknown one breaks the row.
+
+        Args:
+            observation: The window.
+            second_moment: Mean square of input lengths over the square of their mean.
+        """
+        requests, isl = observation.requests_started, observation.isl
+        if requests is None or isl is None or observation.interval > _LONGEST_WINDOW_S:
+            return Burstiness(self.value)
+        window, last = Window(requests, requests * isl, observation.interval), self.last
+        if last is None or abs(last.length_s / window.length_s - 1) > 0.1:
+            return Burstiness(self.value, window)
+        arrivals, tokens = window.requests + last.requests, window.tokens + last.tokens
+        if arrivals < _LEAST_ARRIVALS:
+            return Burstiness(self.value, window)
+        independent = second_moment * tokens**2 / arrivals
+        seen = min(_MOST_SEEN, (window.tokens - last.tokens) ** 2 / independent)
+        value = self.value + _WEIGHT * (seen - self.value)
+        return Burstiness(min(_HIGHEST, max(_LOWEST, value)), window)

@@ -1,0 +1,340 @@
+"""Sizing for the share of requests that meet their targets.
+
+Prefill is a queue with several servers, decode a set of batches whose speed depends on their size; how many requests
+meet their targets is worked out for every number of workers and over everything the load may turn out to be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planner.core.budget import Limits
+from planner.core.observation import Observation
+from planner.core.queueing import WaitTail, normal_beyond
+from planner.core.sizing import Requirement, Situation, Task, infeasible_itl, infeasible_ttft
+
+if TYPE_CHECKING:
+    from profiles import EngineProfile
+
+# Gauss-Hermite nodes and weights for a standard normal variable: what the load may be around its forecast.
+_NODES = (
+    *((0.0, 0.457143), (1.154405, 0.240123), (-1.154405, 0.240123), (2.366760, 0.030757), (-2.366760, 0.030757)),
+    *((3.750440, 0.000548), (-3.750440, 0.000548)),
+)
+_Z90 = 1.2815516
+_SLOWEST, _FASTEST = 5.0, 0.2
+# A target that most requests cannot meet even on an idle engine is none to size for.
+_MOST = 0.5
+# Context lengths and lengths within two percent of each other are taken alike, so that answers can be kept.
+_GRAIN = 50.0
+# So many workers that no request is late for want of one.
+_ENDLESS = 1 << 20
+# Latency, queue and all, is worked out at so many batch sizes.
+_GRID = 48
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefill:
+    """Prefill work: service times (s) with the share of requests that have them, their mean, and their variability."""
+
+    spread: tuple[tuple[float, float], ...]
+    service_s: float
+    variability: float
+
+
+class _DecodeCurve:
+    """Batches of a decode engine at one context length."""
+
+    def __init__(self, profile: EngineProfile, context_length: float) -> None:
+        capacity = profile.decode.kv_capacity(context_length)
+        sizes = np.unique(np.concatenate([np.arange(1, min(capacity, 12) + 1), np.geomspace(1, capacity, _GRID)]))
+        self.sizes = sizes
+        self.itl_s = np.array([profile.decode.itl_ms(float(size), context_length) for size in sizes]) / 1000
+        # A batch that is slower than a larger one is a dip in the data, not something to rely on.
+        self.tokens_rps = np.maximum.accumulate(sizes / self.itl_s)
+
+    def within(self, itl_s: float) -> float:
+        """The largest batch whose ITL, and that of every smaller one, is at most ``itl_s``; 0 if there is none."""
+        meets = np.maximum.accumulate(self.itl_s) <= itl_s
+        if not meets[0]:
+            return 0.0
+        if meets[-1]:
+            return float(self.sizes[-1])
+        last = int(np.argmin(meets)) - 1
+        low, high = self.itl_s[last], self.itl_s[last + 1]
+        return float(self.sizes[last] + (self.sizes[last + 1] - self.sizes[last]) * (itl_s - low) / (high - low))
+
+    def batch_at(self, tokens_rps: float) -> float:
+        """The batch that makes so many tokens per second; infinite if none does."""
+        if tokens_rps > self.tokens_rps[-1]:
+            return math.inf
+        if tokens_rps <= self.tokens_rps[0]:
+            return float(tokens_rps / self.tokens_rps[0])
+        return float(np.interp(tokens_rps, self.tokens_rps, self.sizes))
+
+    def elasticity(self, batch: float) -> float:
+        """By how many percent ITL grows when the batch grows by one; between 0 and 0.9."""
+        low, high = max(1.0, 0.9 * batch), max(1.0, 1.1 * batch) + 1e-6
+        itl_low, itl_high = np.interp([low, high], self.sizes, self.itl_s)
+        return float(min(0.9, max(0.0, math.log(itl_high / itl_low) / math.log(high / low)))) if high > low else 0.0
+
+
+class SloSizing:
+    """The fewest GPUs with which the share of requests that meet both targets reaches a percentile."""
+
+    looks_ahead = True
+
+    def __init__(self, profile: EngineProfile, percentile: float | None) -> None:
+        """Prepare.
+
+        Args:
+            profile: What engines can do.
+            percentile: Percentage of requests that should meet both targets; None for the mean latencies to meet them.
+        """
+        self._profile = profile
+        self._wanted = None if percentile is None else percentile / 100
+        self._ttft_s = lru_cache(maxsize=4096)(lambda grain: profile.prefill.ttft_ms(math.exp(grain / _GRAIN)) / 1000)
+        self._curve = lru_cache(maxsize=64)(lambda grain: _DecodeCurve(profile, math.exp(grain / _GRAIN)))
+
+    def required(self, task: Task) -> Requirement:
+        """The workers with which the load meets the targets as often as wanted."""
+        case = _Case(self, task)
+        prefill, decode = case.fewest()
+        return Requirement(
+            prefill=prefill,
+            decode=decode,
+            prefill_feasible=case.prefill_feasible,
+            decode_feasible=case.decode_feasible,
+            warnings=case.warnings(),
+        )
+
+    def split(self, task: Task, limits: Limits, needs: tuple[int, int]) -> tuple[int, int]:
+        """The workers within the budget, not above ``needs``, with which most requests meet both targets."""
+        case = _Case(self, task)
+        assert limits.max_gpus is not None  # noqa: S101 - only a budget asks for a split
+        best, best_value = (limits.min_endpoint, limits.min_endpoint), -1.0
+        for prefill in range(limits.min_endpoint, needs[0] + 1):
+            decode = min(needs[1], (limits.max_gpus - prefill * limits.prefill_gpus) // limits.decode_gpus)
+            if decode < limits.min_endpoint:
+                break
+            if (value := case.value(prefill, decode)) > best_value + 1e-12:
+                best, best_value = (prefill, decode), value
+        return best
+
+    def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
+        """How much slower prefill seems than its profile: the factor that explains the mean TTFT, waiting included."""
+        rate, workers = observation.request_rate_rps, observation.prefill
+        if not (rate and observation.isl and observation.ttft_ms and workers and workers.ready):
+            return None
+        low, high = math.log(_FASTEST), math.log(_SLOWEST)
+        for _ in range(12):
+            middle = (low + high) / 2
+            work = self.prefill_work(observation.isl, math.exp(middle), situation)
+            if _mean_ttft_s(work, workers.ready, rate) * 1000 < observation.ttft_ms:
+                low = middle
+            else:
+                high = middle
+        return math.exp((low + high) / 2)
+
+    def prefill_work(self, isl: float, slowness: float, situation: Situation) -> _Prefill:
+        """Service times of inputs with a mean length."""
+        times = [
+            (share, slowness * self._ttft_s(round(math.log(max(1.0, isl * ratio)) * _GRAIN)))
+            for share, ratio in situation.isl_spread
+        ]
+        mean = math.fsum(share * time for share, time in times)
+        square = math.fsum(share * time * time for share, time in times)
+        return _Prefill(tuple(times), mean, situation.burstiness * square / mean**2 / 2)
+
+    def decode_curve(self, context_length: float) -> _DecodeCurve:
+        """The batches at a context length."""
+        return self._curve(round(math.log(context_length) * _GRAIN))
+
+    @property
+    def profile(self) -> EngineProfile:
+        """What engines can do."""
+        return self._profile
+
+    @property
+    def wanted(self) -> float | None:
+        """Share of requests that should meet both targets; None for mean latencies."""
+        return self._wanted
+
+
+class _Case:
+    """One load under one set of targets."""
+
+    def __init__(self, sizing: SloSizing, task: Task) -> None:
+        load, corrections, situation = task.load, task.corrections, task.situation
+        self._targets, self._corrections, self._load = task.targets, corrections, load
+        self._wanted = sizing.wanted
+        self._profile = sizing.profile
+        self._situation = situation
+        self._work = sizing.prefill_work(load.isl, corrections.prefill, situation)
+        square = math.fsum(share * ratio * ratio for share, ratio in situation.osl_spread)
+        # A sequence is in the batch as long as its output is: long outputs count as often as they are long.
+        self._context = load.isl + load.osl * square / 2
+        self._curve = sizing.decode_curve(self._context)
+        self._itl_s = task.targets.itl_ms / 1000 / corrections.decode
+        self._batch = self._curve.within(self._itl_s)
+        self.prefill_feasible = self._work.spread[0][1] <= task.targets.ttft_ms / 1000 and (self._idle_share() >= _MOST)
+        self.decode_feasible = self._batch >= 1
+        self._loads = self._outcomes()
+        self._prefill_met = lru_cache(maxsize=None)(self._prefill_met_at)
+        self._decode_met = lru_cache(maxsize=None)(self._decode_met_at)
+
+    def _idle_share(self) -> float:
+        """Share of requests that an idle prefill worker serves within target."""
+        target_s = self._targets.ttft_ms / 1000
+        return math.fsum(share for share, time in self._work.spread if time <= target_s)
+
+    def _outcomes(self) -> Sequence[tuple[float, float, float]]:
+        """Weight, prefill arrivals and decode arrivals per second of everything the load may turn out to be."""
+        load, rate = self._load, self._load.request_rate_rps
+        extra_prefill = self._backlog() / self._situation.drain_s
+        if rate <= 0 or self._wanted is None:
+            return ((1.0, rate + extra_prefill, rate),)
+        up = (load.requests_p90 / load.requests - 1) / _Z90
+        down = (1 - load.requests_p10 / load.requests) / _Z90
+        outcomes = []
+        for z, weight in _NODES:
+            sigma = up if z > 0 else down
+            prefill = max(0.05, 1 + z * math.hypot(sigma, load.isl_error)) * rate
+            decode = max(0.05, 1 + z * math.hypot(sigma, load.osl_error)) * rate
+            outcomes.append((weight * prefill, prefill + extra_prefill, decode))
+        total = math.fsum(weight for weight, _, _ in outcomes)
+        return [(weight / total, prefill, decode) for weight, prefill, decode in outcomes]
+
+    def _backlog(self) -> float:
+        """Requests that will wait, beyond those that may, when a worker asked for now serves."""
+        situation, rate = self._situation, self._load.request_rate_rps
+        if situation.queued is None:
+            return 0.0
+        # By Little's law so many are on their way to a first token within target.
+        backlog = situation.queued - rate * self._targets.ttft_ms / 1000
+        if backlog <= 0 or situation.prefill is None:
+            return max(0.0, backlog)
+        # Those that are pending now will have helped for about half of the time.
+        served_rps = (situation.prefill.ready + situation.prefill.pending / 2) / self._work.service_s
+        return max(0.0, backlog + (rate - served_rps) * situation.startup_s)
+
+    def _prefill_met_at(self, workers: int, rate_rps: float) -> float:
+        """Share of the requests that can meet the TTFT target at all that do."""
+        target_s, work = self._targets.ttft_ms / 1000, self._work
+        if workers == _ENDLESS:
+            return 1.0
+        if workers <= rate_rps * work.service_s:
+            return 0.0
+        if self._wanted is None:
+            return float(_mean_ttft_s(work, workers, rate_rps) <= target_s)
+        wait = WaitTail(workers, rate_rps, work.service_s, work.variability)
+        possible = [(share, time) for share, time in work.spread if time <= target_s]
+        if not self.prefill_feasible or not possible:
+            return 1.0
+        missed = math.fsum(share * wait.beyond(target_s - time) for share, time in possible)
+        return 1 - missed / math.fsum(share for share, _ in possible)
+
+    def _decode_met_at(self, workers: int, rate_rps: float) -> float:
+        """Share of requests whose batch stays within the ITL target."""
+        if workers == _ENDLESS:
+            return 1.0
+        tokens_rps = rate_rps * self._load.osl * self._corrections.decode
+        batch = self._curve.batch_at(tokens_rps / workers) if workers else math.inf
+        if math.isinf(batch):
+            return 0.0
+        if not self.decode_feasible:
+            return 1.0
+        most = self._batch * workers
+        if self._wanted is None:
+            return float(batch * workers <= most)
+        # More sequences are slower, so that they pile up more than those of a queue with servers for all.
+        variance = batch * workers * self._situation.burstiness / (1 - self._curve.elasticity(batch))
+        return 1 - normal_beyond(most + 0.5, batch * workers, variance)
+
+    def met(self, prefill: int, decode: int) -> float:
+        """Share of requests within both targets, over everything the load may turn out to be."""
+        return math.fsum(
+            weight * self._prefill_met(prefill, prefill_rps) * self._decode_met(decode, decode_rps)
+            for weight, prefill_rps, decode_rps in self._loads
+        )
+
+    def value(self, prefill: int, decode: int) -> float:
+        """What a deployment is worth; where nobody's targets can be met, what it can serve at all."""
+        served = min(self._prefill_served(prefill), self._decode_served(decode), 1.0)
+        return self.met(prefill, decode) + 1e-3 * served
+
+    def _prefill_served(self, workers: int) -> float:
+        rate = self._loads[0][1]
+        return workers / (rate * self._work.service_s) if rate else 1.0
+
+    def _decode_served(self, workers: int) -> float:
+        tokens_rps = self._loads[0][2] * self._load.osl * self._corrections.decode
+        batch = self._batch if self.decode_feasible else self._curve.sizes[-1]
+        made = float(np.interp(batch, self._curve.sizes, self._curve.tokens_rps))
+        return workers * made / tokens_rps if tokens_rps else 1.0
+
+    def fewest(self) -> tuple[int, int]:
+        """The workers with the fewest GPUs that meet the targets as often as wanted."""
+        if self._load.requests <= 0 and not self._situation.queued and not self._situation.decoding:
+            return 0, 0
+        wanted = 0.5 if self._wanted is None else self._wanted
+        prefill = _first(lambda n: self.met(n, _ENDLESS) >= wanted, self._prefill_floor())
+        decode = _first(lambda n: self.met(_ENDLESS, n) >= wanted, self._decode_floor())
+        while (now := self.met(prefill, decode)) < wanted:
+            more_prefill = (self.met(prefill + 1, decode) - now) / self._profile.prefill.gpus
+            more_decode = (self.met(prefill, decode + 1) - now) / self._profile.decode.gpus
+            if max(more_prefill, more_decode) <= 1e-9:
+                break
+            if more_prefill >= more_decode:
+                prefill += 1
+            else:
+                decode += 1
+        return prefill, decode
+
+    def _prefill_floor(self) -> int:
+        """Workers that the expected load keeps busy."""
+        return max(1, math.floor(self._load.request_rate_rps * self._work.service_s))
+
+    def _decode_floor(self) -> int:
+        """Workers that the sequences which decode now fill, once they run at the target's speed."""
+        batch = self._batch if self.decode_feasible else float(self._curve.sizes[-1])
+        return max(1, math.ceil(self._situation.decoding / batch - 1e-9))
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is out of reach."""
+        found = []
+        if not self.prefill_feasible:
+            idle_ms = self._profile.prefill.ttft_ms(self._load.isl) * self._corrections.prefill
+            found.append(infeasible_ttft(self._targets.ttft_ms, self._load.isl, idle_ms))
+        if not self.decode_feasible:
+            idle_ms = self._profile.decode.itl_ms(1, self._context) * self._corrections.decode
+            found.append(infeasible_itl(self._targets.itl_ms, self._context, idle_ms))
+        return tuple(found)
+
+
+def _mean_ttft_s(work: _Prefill, workers: int, rate_rps: float) -> float:
+    if workers <= rate_rps * work.service_s:
+        return math.inf
+    wait = WaitTail(workers, rate_rps, work.service_s, work.variability)
+    return work.service_s + wait.probability * wait.mean_s
+
+
+def _first(meets: Callable[[int], bool], least: int) -> int:
+    """The first number from ``least`` on that meets a condition which, once met, stays so; ``least`` if none does."""
+    if meets(least):
+        return least
+    low, high = least, 2 * least
+    while not meets(high):
+        low, high = high, 2 * high
+        if high > 1 << 19:
+            return least
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if meets(middle) else (middle, high)
+    return high

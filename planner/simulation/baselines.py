@@ -1,0 +1,137 @@
+"""Others who decide, to compare with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from planner.core.decision import Action, Bound, Decision, Explanation, PoolExplanation
+from planner.core.demand import LoadPredictors
+from planner.core.observation import Observation, Workers
+from planner.core.sizing import Targets
+from planner.simulation.arrivals import Arrival
+from predictors.base import Forecast
+
+
+class Static:
+    """Always the same workers."""
+
+    def __init__(self, prefill: int, decode: int) -> None:
+        self._workers = prefill, decode
+
+    def step(self, observation: Observation) -> Decision:
+        """The workers there always are."""
+        return _decision(observation, self._workers, "always the same")
+
+    def react(self, observation: Observation) -> Decision:
+        """The same."""
+        return self.step(observation)
+
+
+class Reactive:
+    """Scales each pool as Kubernetes' Horizontal Pod Autoscaler would, on its latency over the target.
+
+    Source: Kubernetes documentation, "Horizontal Pod Autoscaling", algorithm details: desired = ceil(current x
+    metric / target), left alone within 10 %, down only to the highest wish of the last five minutes.
+    """
+
+    def __init__(self, targets: Targets, *, minimum: int = 1, window_s: float = 300.0) -> None:
+        self._targets = targets
+        self._minimum = minimum
+        self._window_s = window_s
+        self._wishes: tuple[list[tuple[float, int]], list[tuple[float, int]]] = ([], [])
+
+    def step(self, observation: Observation) -> Decision:
+        """The workers that the latencies ask for."""
+        prefill = self._pool(0, observation, observation.prefill, observation.ttft_ms, self._targets.ttft_ms)
+        decode = self._pool(1, observation, observation.decode, observation.itl_ms, self._targets.itl_ms)
+        return _decision(observation, (prefill, decode), "latency over target")
+
+    def react(self, observation: Observation) -> Decision:
+        """Nothing between two steps."""
+        return _decision(observation, _requested(observation), "waits for the next step")
+
+    def _pool(
+        self, index: int, observation: Observation, workers: Workers | None, seen_ms: float | None, target_ms: float
+    ) -> int:
+        current = workers.requested if workers else self._minimum
+        ratio = 1.0 if seen_ms is None else seen_ms / target_ms
+        wish = current if abs(ratio - 1) <= 0.1 else math.ceil(current * min(ratio, 4.0))
+        wishes = self._wishes[index]
+        wishes.append((observation.time, max(self._minimum, wish)))
+        while wishes[0][0] < observation.time - self._window_s:
+            wishes.pop(0)
+        return max(wish for _, wish in wishes) if wish < current else max(self._minimum, wish)
+
+
+def _requested(observation: Observation) -> tuple[int, int]:
+    return (
+        observation.prefill.requested if observation.prefill else 0,
+        observation.decode.requested if observation.decode else 0,
+    )
+
+
+def _decision(observation: Observation, targets: tuple[int, int], reason: str) -> Decision:
+    previous = _requested(observation)
+    pools = [
+        PoolExplanation(
+            previous=before,
+            required=None,
+            target=target,
+            bound_by=Bound.LOAD,
+            correction_factor=1.0,
+            expected_ms=None,
+            observed_ms=None,
+            target_ms=0.0,
+            feasible=True,
+        )
+        for before, target in zip(previous, targets, strict=True)
+    ]
+    return Decision(
+        time=observation.time,
+        action=Action.HOLD if previous == targets else Action.SCALE,
+        prefill=targets[0],
+        decode=targets[1],
+        explanation=Explanation(reason=reason, forecast=None, prefill=pools[0], decode=pools[1]),
+    )
+
+
+@dataclass(slots=True)
+class _Oracle:
+    """Knows every value of a series in advance; implements the protocol Predictor."""
+
+    values: Sequence[float]
+    position: int = 0
+
+    def observe(self, value: float | None, time: float | None = None) -> None:
+        del value, time
+        self.position += 1
+
+    def forecast(self, horizon_steps: int = 1) -> Forecast | None:
+        if not self.values:
+            return None
+        return Forecast(self.values[min(self.position + horizon_steps - 1, len(self.values) - 1)])
+
+
+def foresee(arrivals: Iterable[Arrival], interval_s: float) -> LoadPredictors:
+    """Predictors that know what will arrive: with them a planner is clairvoyant."""
+    totals: list[list[float]] = []
+    for time, isl, osl in arrivals:
+        index = int(time // interval_s)
+        while len(totals) <= index:
+            totals.append([0.0, 0.0, 0.0])
+        total = totals[index]
+        total[0] += 1
+        total[1] += isl
+        total[2] += osl
+    requests = [total[0] for total in totals]
+    return LoadPredictors(_Oracle(requests), _Oracle(_means(requests, totals, 1)), _Oracle(_means(requests, totals, 2)))
+
+
+def _means(requests: Sequence[float], totals: Sequence[Sequence[float]], column: int) -> list[float]:
+    """Means per interval; where nothing came, that of the interval before."""
+    means: list[float] = []
+    for count, total in zip(requests, totals, strict=True):
+        means.append(total[column] / count if count else (means[-1] if means else 1.0))
+    return means

@@ -1,0 +1,156 @@
+"""How well requests were served, and what that cost."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.core.sizing import Targets
+from planner.simulation.engine import CostedEngines
+from planner.simulation.request import Request
+
+WORST_SPAN_S = 300.0
+_LATENCY_QUANTILES = (0.5, 0.9, 0.99)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """A latency over all requests, milliseconds."""
+
+    mean: float
+    p50: float
+    p90: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How a run went.
+
+    Shares are of the requests that an idle deployment could have served within both targets.
+
+    Attributes:
+        requests: Requests served.
+        infeasible: Requests that not even idle engines could serve within the targets.
+        within_both: Share within both targets.
+        within_ttft: Share within the TTFT target.
+        within_itl: Share within the ITL target.
+        worst: Lowest share within both targets of any five minutes.
+        ttft: Time to first token.
+        itl: Inter-token latency.
+        gpu_hours: GPU-hours of all workers there were: starting, serving and draining.
+        bound_gpu_hours: GPU-hours with which every token is made by a worker that is always busy at its best
+            throughput within target; nobody needs fewer.
+        scalings_per_hour: Changes of targets per hour.
+        wasted_worker_minutes: Minutes of workers that never served anything: starting.
+    """
+
+    requests: int
+    infeasible: int
+    within_both: float
+    within_ttft: float
+    within_itl: float
+    worst: float
+    ttft: Latency
+    itl: Latency
+    gpu_hours: float
+    bound_gpu_hours: float
+    scalings_per_hour: float
+    wasted_worker_minutes: float
+
+    @property
+    def over_bound(self) -> float:
+        """GPU-hours over their lower bound."""
+        return self.gpu_hours / self.bound_gpu_hours if self.bound_gpu_hours else math.nan
+
+
+class ScoreKeeper:
+    """Takes note of every request that ends: twelve bytes each, so that long traces fit."""
+
+    def __init__(self, engines: CostedEngines, targets: Targets) -> None:
+        self._targets = targets
+        self._arrivals, self._ttft, self._itl = array("d"), array("f"), array("f")
+        self._feasible = array("b")
+        self._bound_gpu_s = 0.0
+        self._idle_ttft_ms = lru_cache(maxsize=1 << 16)(engines.prefill.ttft_ms)
+        self._gpu_s_per_token = _gpu_s_per_token(engines, targets)
+        self._idle_itl_ms = _by_context(lambda context: engines.decode.itl_ms(1, context))
+        self._prefill_gpus = engines.prefill.gpus
+
+    def completed(self, request: Request) -> None:
+        """Take note of a request that ended."""
+        ttft_ms, itl_ms = request.ttft_ms or 0.0, request.itl_ms or 0.0
+        idle_ttft_ms = self._idle_ttft_ms(request.isl)
+        context = request.isl + request.osl / 2
+        feasible = idle_ttft_ms <= self._targets.ttft_ms and self._idle_itl_ms(context) <= self._targets.itl_ms
+        self._arrivals.append(request.arrival_s)
+        self._ttft.append(ttft_ms)
+        self._itl.append(itl_ms)
+        self._feasible.append(feasible)
+        self._bound_gpu_s += idle_ttft_ms / 1000 * self._prefill_gpus + request.osl * self._gpu_s_per_token(context)
+
+    def score(self, *, gpu_hours: float, hours: float, scalings: int, wasted_worker_minutes: float) -> Score:
+        """The score of everything noted."""
+        ttft, itl = np.frombuffer(self._ttft, np.float32), np.frombuffer(self._itl, np.float32)
+        feasible = np.frombuffer(self._feasible, np.int8).astype(bool)
+        within_ttft, within_itl = ttft <= self._targets.ttft_ms, itl <= self._targets.itl_ms
+        both = within_ttft & within_itl
+        return Score(
+            requests=len(ttft),
+            infeasible=int((~feasible).sum()),
+            within_both=_share(both[feasible]),
+            within_ttft=_share(within_ttft[feasible]),
+            within_itl=_share(within_itl[feasible]),
+            worst=_worst(np.frombuffer(self._arrivals)[feasible], both[feasible]),
+            ttft=_latency(ttft),
+            itl=_latency(itl),
+            gpu_hours=gpu_hours,
+            bound_gpu_hours=self._bound_gpu_s / 3600,
+            scalings_per_hour=scalings / hours if hours else 0.0,
+            wasted_worker_minutes=wasted_worker_minutes,
+        )
+
+
+def _by_context(answer: Callable[[float], float]) -> Callable[[float], float]:
+    """Look up by context lengths within two percent of each other."""
+    known: dict[int, float] = {}
+
+    def look_up(context: float) -> float:
+        bucket = int(math.log(context) * 50)
+        found = known.get(bucket)
+        if found is None:
+            found = known[bucket] = answer(math.exp((bucket + 0.5) / 50))
+        return found
+
+    return look_up
+
+
+def _gpu_s_per_token(engines: CostedEngines, targets: Targets) -> Callable[[float], float]:
+    return _by_context(lambda context: 1 / engines.decode.best_throughput_per_gpu(targets.itl_ms, context))
+
+
+def _share(within: NDArray[np.bool_]) -> float:
+    return float(within.mean()) if len(within) else math.nan
+
+
+def _worst(arrivals: NDArray[np.float64], both: NDArray[np.bool_]) -> float:
+    if not len(arrivals):
+        return math.nan
+    spans = ((arrivals - arrivals.min()) // WORST_SPAN_S).astype(int)
+    total, good = np.bincount(spans), np.bincount(spans, weights=both)
+    # A span with a handful of requests says nothing.
+    counted = total >= max(1, int(0.01 * total.max()))
+    return float((good[counted] / total[counted]).min())
+
+
+def _latency(values: NDArray[np.float32]) -> Latency:
+    if not len(values):
+        return Latency(mean=math.nan, p50=math.nan, p90=math.nan, p99=math.nan)
+    p50, p90, p99 = map(float, np.quantile(values, _LATENCY_QUANTILES))
+    return Latency(mean=float(values.mean()), p50=p50, p90=p90, p99=p99)

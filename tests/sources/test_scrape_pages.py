@@ -1,0 +1,611 @@
+"""More of ScrapeSource against real HTTP servers: births and deaths of series, odd pages, long failures, findings."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.demo.frontend import DIALECTS, Frontend
+from planner.finding import Health
+from planner.simulation.request import Request
+from planner.sources import scrape
+from planner.sources.base import SourceError
+from planner.sources.mapping import load_mapping
+from planner.sources.scrape import ScrapeSource, parse_page
+
+DYNAMO = load_mapping("dynamo")
+HERE = "dynamo_frontend_disconnected_clients 0\n"
+
+
+class Page:
+    """A frontend's metrics page. ``text`` is served in its place, ``fault`` answers in its place."""
+
+    def __init__(self, version, model):
+        self.version, self.model = version, model
+        self.frontend = Frontend(model, version=version)
+        self.text = self.fault = None
+        self.reads = 0
+
+    async def get(self, request):
+        self.reads += 1
+        if self.fault is not None:
+            return await self.fault(request)
+        return web.Response(text=self.text) if self.text is not None else web.Response(body=self.frontend.page())
+
+    def restart(self):
+        self.frontend = Frontend(self.model, version=self.version)
+
+    def arrive(self, number, isl=1000, osl=11):
+        requests = [Request(0.0, isl, osl) for _ in range(number)]
+        for request in requests:
+            self.frontend.arrived(request)
+        return requests
+
+    def complete(self, requests, ttft_s=0.3, itl_s=0.02):
+        for request in requests:
+            request.first_token_s = ttft_s
+            self.frontend.first_token(request)
+            request.completed_s = ttft_s + itl_s * (request.osl - 1)
+            self.frontend.completed(request)
+
+    def serve(self, number, isl=1000, osl=11, **latencies):
+        self.complete(self.arrive(number, isl, osl), **latencies)
+
+
+class Rig:
+    """A source, its pages and the time."""
+
+    def __init__(self, source, pages, urls, clock):
+        self.source, self.pages, self.urls, self.clock = source, pages, urls, clock
+
+    async def tick(self, seconds=60.0, interval=60.0):
+        self.clock.time += seconds
+        return await self.source.observe(interval)
+
+    @property
+    def complaint(self):
+        (error,) = self.source.status.errors.values()
+        return error
+
+
+@pytest.fixture
+async def rig(clock):
+    """Starts pages and a source that reads them: ``await rig(2)``, or ``await rig("0.9", "1.6")``."""
+    runners, sources = [], []
+
+    async def start(*versions, number=1, model="tiny", start=True, mapping=DYNAMO, timeout_s=5.0, **options):
+        pages = [Page(version, model) for version in versions or ["1.6"] * number]
+        urls = []
+        for page in pages:
+            app = web.Application()
+            app.router.add_get("/metrics", page.get)
+            runner = web.AppRunner(app, shutdown_timeout=0.1)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            runners.append(runner)
+            urls.append(f"http://127.0.0.1:{runner.addresses[0][1]}/metrics")
+        source = ScrapeSource(urls=urls, mapping=mapping, now=clock.now, timeout_s=timeout_s, **options)
+        sources.append(source)
+        if start:
+            await source.start()
+        return Rig(source, pages, urls, clock)
+
+    yield start
+    for source in sources:
+        await source.close()
+    for runner in runners:
+        await runner.cleanup()
+
+
+def answer(text="", status=200, **options):
+    async def fault(_):
+        return web.Response(text=text, status=status, **options)
+
+    return fault
+
+
+@pytest.mark.parametrize("version", DIALECTS)
+async def test_every_field_of_both_dialects(rig, version):
+    at = await rig(version)
+    (page,) = at.pages
+    page.serve(8, isl=2000, osl=101, ttft_s=0.3, itl_s=0.02)
+    page.arrive(4)
+    seen = await at.tick()
+    assert (seen.time, seen.interval) == (at.clock.time, 60)
+    assert (seen.requests_started, seen.requests_completed) == (12, 8)
+    assert (seen.inflight, seen.queued) == (4, 4)
+    assert (seen.isl, seen.osl) == (2000, 101)
+    assert (seen.ttft_ms, seen.itl_ms) == (pytest.approx(300), pytest.approx(20))
+    assert seen.request_duration_s == pytest.approx(2.3)
+    assert 1800 <= seen.isl_quantiles[0.5] <= 3600
+    assert 100 <= seen.osl_quantiles[0.95] <= 210
+    assert 220 <= seen.ttft_quantiles_ms[0.9] <= 470
+    assert 11 <= seen.itl_quantiles_ms[0.99] <= 24
+    assert (seen.prefill, seen.decode) == (None, None)
+    counted = DIALECTS[version].counts_arrivals
+    assert at.source.status.series_matched == {name: 1 for name in DYNAMO.fields() if name != "requests_started"} | {
+        "requests_started": int(counted)
+    }
+
+
+async def test_arrivals_of_0_9_are_derived_tick_after_tick(rig):
+    at = await rig("0.9")
+    (page,) = at.pages
+    waiting = page.arrive(30)
+    assert (await at.tick()).requests_started == 30
+    page.complete(waiting[:20])
+    page.arrive(5)
+    seen = await at.tick()
+    assert (seen.requests_started, seen.requests_completed, seen.inflight) == (5, 20, 15)
+    page.complete(waiting[20:])
+    seen = await at.tick()
+    assert (seen.requests_started, seen.requests_completed) == (0, 10)
+    assert not seen.blind
+
+
+async def test_an_overload_that_completes_nothing_is_seen_without_a_count_of_arrivals(rig):
+    at = await rig("0.9")
+    for _ in range(3):
+        at.pages[0].arrive(50)
+        seen = await at.tick()
+        assert (seen.requests_started, seen.requests_completed) == (50, 0)
+
+
+async def test_quantiles_are_of_both_frontends_together(rig):
+    at = await rig(number=2)
+    at.pages[0].serve(90, ttft_s=0.05)
+    at.pages[1].serve(10, ttft_s=5.0)
+    quantiles = (await at.tick()).ttft_quantiles_ms
+    assert 47 <= quantiles[0.5] <= 100
+    assert 4700 <= quantiles[0.95] <= 10000
+
+
+async def test_means_are_of_the_interval_and_not_of_a_lifetime(rig):
+    at = await rig()
+    at.pages[0].serve(1000, isl=100)
+    await at.tick()
+    at.pages[0].serve(2, isl=9000)
+    assert (await at.tick()).isl == pytest.approx(9000)
+
+
+async def test_a_frontend_nobody_called_weighs_nothing(rig):
+    at = await rig(number=2)
+    at.pages[0].serve(10, isl=500)
+    seen = await at.tick()
+    assert (seen.requests_started, seen.isl, seen.inflight) == (10, 500, 0)
+    assert at.source.status.series_matched["requests_started"] == 1
+
+
+async def test_a_series_born_between_two_reads_began_at_0(rig):
+    at = await rig(number=2)
+    at.pages[0].serve(10)
+    await at.tick()
+    at.pages[0].serve(1)
+    at.pages[1].serve(6, isl=3000)
+    seen = await at.tick()
+    assert (seen.requests_started, seen.requests_completed) == (7, 7)
+    assert seen.isl == pytest.approx((1000 + 6 * 3000) / 7)
+
+
+async def test_one_of_two_frontends_restarts(rig):
+    at = await rig(number=2)
+    for page in at.pages:
+        page.serve(100)
+    await at.tick()
+    at.pages[0].serve(10)
+    at.pages[1].restart()
+    at.pages[1].serve(3)
+    seen = await at.tick()
+    assert (seen.requests_started, seen.requests_completed) == (13, 13)
+    at.pages[1].serve(4)
+    assert (await at.tick()).requests_started == 4
+
+
+async def test_a_frontend_that_restarts_and_is_not_called_is_idle(rig):
+    at = await rig()
+    at.pages[0].serve(100)
+    await at.tick()
+    at.pages[0].restart()
+    seen = await at.tick()
+    assert seen.idle
+    assert seen.isl is None
+
+
+async def test_a_restart_that_passes_its_old_count_is_not_seen_and_never_negative(rig):
+    at = await rig()
+    at.pages[0].serve(5)
+    await at.tick()
+    at.pages[0].restart()
+    at.pages[0].serve(8)
+    assert 3 <= (await at.tick()).requests_started <= 8
+
+
+async def test_a_second_outcome_is_a_series_of_its_own(rig):
+    at = await rig()
+    (page,) = at.pages
+    series = 'dynamo_frontend_requests_total{{model="tiny",status="{}"}} {}\n'
+    page.text = HERE + series.format("success", 5)
+    await at.tick()
+    page.text = HERE + series.format("success", 8) + series.format("error", 2)
+    assert (await at.tick()).requests_completed == 5
+    assert at.source.status.series_matched["requests_completed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        (answer("broken", 500), "500"),
+        (answer("moved", 302, headers={"Location": "/elsewhere"}), "302"),
+        (answer("gone", 404), "404"),
+        (answer("who are you?", 401), "401"),
+        (answer(""), "has no dynamo_frontend_disconnected_clients"),
+        (answer("<html><body>Welcome</body></html>"), "has no dynamo_frontend_disconnected_clients"),
+        (answer(HERE + "dynamo_frontend_requests_total{model=tiny} many\n"), "not in Prometheus' text format"),
+        (answer("no gzip", headers={"Content-Encoding": "gzip"}), "Error"),
+    ],
+)
+async def test_a_page_that_cannot_be_used_makes_all_unknown(rig, fault, complaint):
+    at = await rig(number=2)
+    for page in at.pages:
+        page.serve(5)
+    good = await at.tick()
+    at.pages[1].fault = fault
+    seen = await at.tick()
+    assert seen.blind
+    assert (seen.requests_completed, seen.isl, seen.ttft_ms, seen.inflight, seen.queued) == (None,) * 5
+    assert (seen.isl_quantiles, seen.ttft_quantiles_ms) == (None, None)
+    assert complaint in at.complaint
+    assert list(at.source.status.errors) == [at.urls[1]]
+    assert at.source.status.newest_data == good.time
+
+
+async def test_a_page_that_hangs_takes_no_longer_than_allowed(rig):
+    async def hang(_):
+        await asyncio.sleep(5)
+
+    at = await rig(number=2, timeout_s=0.3)
+    at.pages[0].fault = hang
+    async with asyncio.timeout(2):
+        assert (await at.tick()).blind
+    assert "no answer within 0.3 s" in at.complaint
+
+
+async def test_a_page_that_trickles_takes_no_longer_than_allowed(rig):
+    async def trickle(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(50):
+            await response.write(b"# nothing\n")
+            await asyncio.sleep(0.1)
+        return response
+
+    at = await rig(timeout_s=0.4)
+    at.pages[0].fault = trickle
+    async with asyncio.timeout(2):
+        assert (await at.tick()).blind
+    assert "no answer within 0.4 s" in at.complaint
+
+
+async def test_a_page_that_breaks_off_is_no_page(rig):
+    async def break_off(request):
+        response = web.StreamResponse(headers={"Content-Length": "10000"})
+        await response.prepare(request)
+        await response.write(HERE.encode())
+        request.transport.close()
+        return response
+
+    at = await rig()
+    at.pages[0].fault = break_off
+    assert (await at.tick()).blind
+    assert at.complaint
+
+
+async def test_pages_are_read_side_by_side(rig):
+    together = asyncio.Barrier(3)
+
+    async def meet(_):
+        async with asyncio.timeout(3):
+            await together.wait()
+        return web.Response(text=HERE)
+
+    at = await rig(number=3)
+    for page in at.pages:
+        page.fault = meet
+    assert (await at.tick()).idle
+
+
+async def test_a_page_may_be_compressed(rig):
+    async def squeeze(_):
+        return web.Response(body=gzip.compress(HERE.encode()), headers={"Content-Encoding": "gzip"})
+
+    at = await rig()
+    at.pages[0].fault = squeeze
+    assert (await at.tick()).idle
+
+
+async def test_the_largest_page_is_just_allowed(rig, monkeypatch):
+    at = await rig()
+    at.pages[0].text = HERE
+    monkeypatch.setattr(scrape, "_LARGEST_PAGE_BYTES", len(HERE))
+    assert (await at.tick()).idle
+    at.pages[0].text = HERE + "\n"
+    assert (await at.tick()).blind
+    assert f"a page of {len(HERE) + 1} bytes" in at.complaint
+
+
+async def test_nothing_is_lost_over_a_failure_of_several_intervals(rig):
+    at = await rig(number=2)
+    await at.tick()
+    for _ in range(3):
+        at.pages[1].fault = answer("broken", 500)
+        at.pages[0].serve(10)
+        at.pages[1].serve(20)
+        assert (await at.tick()).blind
+    at.pages[1].fault = None
+    at.pages[0].serve(10, isl=3000)
+    at.pages[1].serve(20)
+    seen = await at.tick()
+    assert (seen.requests_started, seen.requests_completed) == (pytest.approx(30), pytest.approx(30))
+    assert seen.isl == pytest.approx((110 * 1000 + 10 * 3000) / 120)
+    assert at.source.status.errors == {}
+    at.pages[0].serve(3)
+    assert (await at.tick()).requests_started == 3
+
+
+async def test_arrivals_that_are_derived_make_up_for_a_failure_that_nothing_happened_in(rig):
+    at = await rig("0.9")
+    at.pages[0].serve(5)
+    at.pages[0].arrive(4)
+    await at.tick()
+    at.pages[0].fault = answer("broken", 500)
+    assert (await at.tick()).blind
+    at.pages[0].fault = None
+    seen = await at.tick()
+    assert (seen.requests_started, seen.requests_completed, seen.inflight) == (0, 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "interval", "expected"), [(60, 60, 30), (30, 60, 41.333), (120, 60, 15), (61, 30, 14.754)]
+)
+async def test_counts_are_taken_to_the_interval(rig, seconds, interval, expected):
+    at = await rig()
+    at.pages[0].serve(30)
+    at.pages[0].arrive(2)
+    await at.tick()
+    at.pages[0].serve(30)
+    seen = await at.tick(seconds, interval)
+    assert seen.requests_started == pytest.approx(expected, rel=1e-3)
+    assert (seen.isl, seen.inflight, seen.interval) == (1000, 2, interval)
+
+
+async def test_a_failure_is_neither_idle_nor_the_end(rig):
+    at = await rig()
+    at.pages[0].serve(5)
+    assert not (await at.tick()).idle
+    at.pages[0].fault = answer("broken", 500)
+    failed = await at.tick()
+    assert (failed.blind, failed.idle) == (True, False)
+    at.pages[0].fault = None
+    back = await at.tick()
+    assert (back.blind, back.idle) == (False, True)
+
+
+async def test_a_frontend_that_comes_up_later_is_blind_until_it_was_read_twice(rig):
+    at = await rig(start=False)
+    at.pages[0].fault = answer("starting", 503)
+    await at.source.start()
+    assert (await at.tick()).blind
+    at.pages[0].fault = None
+    at.pages[0].serve(100)
+    at.pages[0].arrive(3)
+    first = await at.tick()
+    assert first.blind
+    assert (first.inflight, first.isl, first.requests_completed) == (3, None, None)
+    assert at.source.status.errors == {}
+    assert at.source.status.series_matched["isl"] == 1
+    at.pages[0].serve(4)
+    assert (await at.tick()).requests_started == 4
+
+
+async def test_a_clock_that_was_set_back_costs_one_interval(rig):
+    at = await rig()
+    at.pages[0].serve(5)
+    await at.tick()
+    at.pages[0].serve(5)
+    assert (await at.tick(seconds=-3600)).blind
+    at.pages[0].serve(7)
+    assert (await at.tick()).requests_started == 7
+
+
+async def test_nothing_is_known_before_the_first_read(rig):
+    status = (await rig(start=False)).source.status
+    assert (status.series_matched, status.errors, status.newest_data) == ({}, {}, None)
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "-1"])
+async def test_gauges_that_are_nonsense_are_unknown(rig, value):
+    at = await rig()
+    at.pages[0].serve(5)
+    await at.tick()
+    at.pages[0].serve(5)
+    lines = at.pages[0].frontend.page().decode().splitlines()
+    at.pages[0].text = "".join(
+        f"{line.rpartition(' ')[0]} {value}\n" if line.startswith("dynamo_frontend_inflight_requests{") else f"{line}\n"
+        for line in lines
+    )
+    seen = await at.tick()
+    assert (seen.inflight, seen.queued) == (None, 0)
+    assert seen.requests_started == 5
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf"])
+async def test_sums_that_are_nonsense_make_that_mean_unknown(rig, value):
+    at = await rig()
+    at.pages[0].serve(5)
+    await at.tick()
+    at.pages[0].serve(5)
+    lines = at.pages[0].frontend.page().decode().splitlines()
+    at.pages[0].text = "".join(
+        f"{line.rpartition(' ')[0]} {value}\n" if "to_first_token_seconds_sum{" in line else f"{line}\n"
+        for line in lines
+    )
+    seen = await at.tick()
+    assert (seen.ttft_ms, seen.isl, seen.requests_started) == (None, 1000, 5)
+
+
+async def test_other_models_and_models_that_are_none_do_not_count(rig):
+    at = await rig(model_name="TINY")
+    at.pages[0].text = HERE + "".join(
+        f'dynamo_frontend_requests_started_total{{model="{model}"}} {count}\n'
+        for model, count in [("Tiny", 3), ("tiny", 4), ("huge", 50), ("unknown_model", 600)]
+    )
+    assert (await at.tick()).requests_started == 7
+    assert at.source.status.series_matched["requests_started"] == 2
+
+
+async def test_several_models_and_none_wanted_end_the_start(rig):
+    at = await rig(start=False)
+    at.pages[0].text = HERE + "".join(f'dynamo_frontend_queued_requests{{model="{name}"}} 1\n' for name in ("b", "a"))
+    with pytest.raises(SourceError, match="'a', 'b'"):
+        await at.source.start()
+
+
+async def test_a_second_model_that_appears_later_is_blindness_and_no_crash(rig):
+    at = await rig()
+    at.pages[0].serve(5)
+    await at.tick()
+    at.pages[0].text = HERE + "".join(f'dynamo_frontend_queued_requests{{model="{name}"}} 1\n' for name in ("b", "a"))
+    assert (await at.tick()).blind
+    assert "'a', 'b'" in at.complaint
+
+
+async def test_a_namespace_is_told_apart_where_pages_have_one(rig):
+    at = await rig(namespace="blue")
+    at.pages[0].text = "".join(
+        f'dynamo_frontend_disconnected_clients{{dynamo_namespace="{namespace}"}} 0\n'
+        f'dynamo_frontend_requests_started_total{{model="{model}",dynamo_namespace="{namespace}"}} {count}\n'
+        for namespace, model, count in [("blue", "tiny", 3), ("green", "huge", 50)]
+    )
+    assert (await at.tick()).requests_started == 3
+
+
+async def test_pages_of_vllm(rig):
+    at = await rig(mapping=load_mapping("vllm"))
+
+    def page(done, running, waiting, itl="inter_token_latency"):
+        return "".join(
+            f'vllm:{name}{{model_name="tiny",engine="0"}} {value}\n'
+            for name, value in [
+                ("num_requests_running", running),
+                ("num_requests_waiting", waiting),
+                ("time_to_first_token_seconds_sum", 0.2 * done),
+                ("time_to_first_token_seconds_count", done),
+                (f"{itl}_seconds_sum", 0.03 * done),
+                (f"{itl}_seconds_count", done),
+            ]
+        ) + "".join(
+            f'vllm:request_success_total{{model_name="tiny",finished_reason="{reason}"}} {done / 2}\n'
+            for reason in ("stop", "length")
+        )
+
+    at.pages[0].text = page(10, 1, 0)
+    await at.tick()
+    at.pages[0].text = page(30, 4, 6)
+    seen = await at.tick()
+    assert (seen.requests_started, seen.requests_completed, seen.inflight, seen.queued) == (29, 20, 10, 6)
+    assert (seen.ttft_ms, seen.itl_ms, seen.isl) == (pytest.approx(200), pytest.approx(30), None)
+    at.pages[0].text = page(10, 0, 0, itl="time_per_output_token")
+    assert (await at.tick()).itl_ms == pytest.approx(30)
+
+
+async def test_check_finds_a_frontend_in_service_to_be_well(rig):
+    at = await rig()
+    at.pages[0].serve(1)
+    findings = await at.source.check()
+    assert {finding.health for finding in findings} == {Health.OK}
+    assert {f"metric {field}" for field in DYNAMO.fields()} <= {finding.subject for finding in findings}
+
+
+async def test_check_warns_of_what_no_page_has(rig):
+    at = await rig("0.9")
+    at.pages[0].serve(1)
+    lacking = [finding for finding in await at.source.check() if finding.health is not Health.OK]
+    assert [(finding.subject, finding.health) for finding in lacking] == [("metric requests_started", Health.WARNING)]
+    assert lacking[0].remedy
+
+
+async def test_check_tells_what_is_wrong_with_a_page_and_what_to_do(rig):
+    at = await rig()
+    at.pages[0].fault = answer("<html>")
+    finding = (await at.source.check())[0]
+    assert finding.health is Health.FAILED
+    assert "--metrics-preset" in finding.detail
+    assert "--frontend-metrics-url" in finding.remedy
+
+
+async def test_check_lists_models_where_there_are_several(rig):
+    at = await rig()
+    at.pages[0].text = HERE + "".join(f'dynamo_frontend_queued_requests{{model="{name}"}} 1\n' for name in ("b", "a"))
+    failed = [finding for finding in await at.source.check() if finding.health is Health.FAILED]
+    assert len(failed) == 1
+    assert "'a', 'b'" in failed[0].detail
+
+
+async def test_check_does_not_take_from_the_next_observation(rig):
+    at = await rig()
+    at.pages[0].serve(5)
+    await at.source.check()
+    assert (await at.tick()).requests_started == 5
+
+
+async def test_nobody_listening_is_blind_and_names_the_page(clock, free_port):
+    url = f"http://127.0.0.1:{free_port()}/metrics"
+    source = ScrapeSource(urls=[url], mapping=DYNAMO, now=clock.now, timeout_s=2)
+    await source.start()
+    assert (await source.observe(60.0)).blind
+    assert source.status.errors[url].startswith(url)
+    await source.close()
+
+
+async def test_close_may_come_first_and_twice(clock):
+    source = ScrapeSource(urls=["http://127.0.0.1:1/metrics"], mapping=DYNAMO, now=clock.now)
+    await source.close()
+    await source.close()
+
+
+async def test_an_address_that_is_none_is_blind(clock):
+    source = ScrapeSource(urls=["http://[::1/metrics", "nonsense"], mapping=DYNAMO, now=clock.now)
+    await source.start()
+    assert (await source.observe(60.0)).blind
+    assert len(source.status.errors) == 2
+    await source.close()
+
+
+def test_a_page_is_read_for_the_wanted_names_only():
+    text = (
+        "# HELP a_total What a does.\n# TYPE a_total counter\n"
+        'a_total{x="1",y="}{ \\"q\\" \\\\"} 3 1700000000000\na_total_more 7\nb{} 9\n\nc 1\ngarbage}}\n'
+    )
+    assert parse_page(text, {"a_total", "b"}) == {
+        ("a_total", frozenset({("x", "1"), ("y", '}{ "q" \\')})): 3.0,
+        ("b", frozenset()): 9.0,
+    }
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# only comments\n", "other 1\n"])
+def test_a_page_without_wanted_names_is_empty(text):
+    assert parse_page(text, {"a_total"}) == {}
+
+
+@given(st.lists(st.text('a_total{}=",\\ 1.eNa#x\t', max_size=30), max_size=4))
+def test_garbage_is_read_or_refused_as_such(tails):
+    try:
+        page = parse_page("".join(f"a_total{tail}\n" for tail in tails), {"a_total"})
+    except ValueError:
+        return
+    assert all(isinstance(value, float) for value in page.values())
