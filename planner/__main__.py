@@ -33,6 +33,14 @@ def _carry_out(invocation: Invocation, arguments: list[str]) -> int:
             from planner.demo.show import demo  # noqa: PLC0415
 
             return demo(invocation)
+        case "simulate":
+            from planner.simulate.command import simulate  # noqa: PLC0415
+
+            return simulate(invocation)
+        case "forecast":
+            from planner.simulate.backtest import forecast  # noqa: PLC0415
+
+            return forecast(invocation)
         case _:
             from planner.service import run  # noqa: PLC0415
 

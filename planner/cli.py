@@ -18,6 +18,7 @@ import yaml
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from planner.commands import ADDITIONS
 from planner.settings import GROUPS, Found, Settings, environment_names, extra, flag, from_environment
 
 EXIT_FAILED = 1
@@ -27,6 +28,8 @@ COMMANDS = {
     "run": "observe, decide and scale until stopped (the default)",
     "check": "look whether a run would work, and say how to mend what would not",
     "demo": "watch the planner drive an embedded deployment, without installing anything",
+    "simulate": "see what it would do to your traffic, and how others compare",
+    "forecast": "see which predictor knows your traffic best",
 }
 
 
@@ -247,25 +250,9 @@ def _add_general(parser: argparse.ArgumentParser, command: str) -> None:
     general.add_argument(
         "--print-config", action="store_true", help="Show the effective settings and where each came from, and exit."
     )
-    if command == "demo":
-        _add_demo(parser.add_argument_group("Demo"))
-
-
-def _add_demo(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--speed", type=float, metavar="FACTOR", default=30.0, help="Times faster than real time. (default: 30)"
-    )
-    group.add_argument(
-        "--duration", type=float, metavar="S", default=90.0, help="Length of the demo in real seconds. (default: 90)"
-    )
-    group.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        default=Path("demo-output"),
-        help="Folder for the plot. (default: demo-output)",
-    )
-    group.add_argument("--seed", type=int, metavar="N", default=1, help="Seed of the traffic. (default: 1)")
+    if command in ADDITIONS:
+        title, add = ADDITIONS[command]
+        add(parser.add_argument_group(title))
 
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:

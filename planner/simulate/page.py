@@ -1,0 +1,146 @@
+"""Runs as pictures, and as one page that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from planner.simulate.table import COLUMNS, cells, footnote
+from planner.simulation.loop import Point, Run
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1c2430; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; font-size: 13px; }
+th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid #d8dee6; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; font-weight: 600; }
+img { width: 100%; margin: .5rem 0 2rem; } p { color: #51606f; } .scroll { overflow-x: auto; }
+"""
+
+
+def write_report(runs: Mapping[str, Run], title: str, folder: Path, *, ttft_ms: float, itl_ms: float) -> Path:
+    """Draw every run as a PNG, and all of them with their scores as one HTML page.
+
+    Args:
+        runs: The runs by name.
+        title: What was simulated.
+        folder: Where to write; made if need be.
+        ttft_ms: The TTFT target, milliseconds.
+        itl_ms: The ITL target, milliseconds.
+
+    Returns:
+        The page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = {}
+    for name, run in runs.items():
+        if run.points:
+            pictures[name] = folder / f"{_file_name(name)}.png"
+            draw(run.points, name, pictures[name], ttft_ms=ttft_ms, itl_ms=itl_ms)
+    page = folder / "report.html"
+    page.write_text(_page(runs, title, pictures), encoding="utf-8")
+    return page
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+
+
+def _page(runs: Mapping[str, Run], title: str, pictures: Mapping[str, Path]) -> str:
+    heads = "".join(f"<th>{html.escape(text)}</th>" for text in ("", *COLUMNS))
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in (name, *cells(run.score)))}</tr>"
+        for name, run in runs.items()
+    )
+    figures = "".join(
+        f'<h2>{html.escape(name)}</h2><img alt="Course of {html.escape(name)}" src="data:image/png;base64,'
+        f'{base64.b64encode(file.read_bytes()).decode()}">'
+        for name, file in pictures.items()
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f"<p>{html.escape(footnote(runs))}</p>{figures}</body></html>\n"
+    )
+
+
+def draw(points: Sequence[Point], name: str, file: Path, *, ttft_ms: float, itl_ms: float) -> None:
+    """Draw load and forecast, both pools, latencies, backlog and GPUs over time."""
+    import matplotlib as mpl  # noqa: PLC0415 - it takes a second to import
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    hours = [point.time_s / 3600 for point in points]
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(11, 12), layout="constrained")
+        load, prefill, decode, latency, backlog, gpus = figure.subplots(6, 1, sharex=True)
+        figure.suptitle(name, fontweight="bold")
+        _draw_load(load, points)
+        _draw_pool(prefill, hours, points, "prefill", 0)
+        _draw_pool(decode, hours, points, "decode", 1)
+        _draw_latency(latency, hours, points, ttft_ms, itl_ms)
+        backlog.fill_between(hours, [point.observation.queued or 0 for point in points], color="C5", linewidth=0)
+        _finish(backlog, "Waiting for a first token", "requests")
+        gpus.step(hours, [point.gpus for point in points], where="post", color="black", linewidth=1)
+        gpus.set_ylim(bottom=0)
+        _finish(gpus, "GPUs in use", "GPUs")
+        gpus.set_xlabel("hours")
+        figure.savefig(file, dpi=110)
+
+
+def _finish(axes: Any, title: str, unit: str, columns: int = 0) -> None:
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_ylabel(unit)
+    if columns:
+        axes.legend(loc="upper left", ncols=columns, frameon=False)
+
+
+def _draw_load(axes: Any, points: Sequence[Point]) -> None:
+    hours = [point.time_s / 3600 for point in points]
+    axes.plot(hours, [point.observation.request_rate_rps for point in points], label="arrivals", color="C0")
+    told = [(point.time_s, point.forecast) for point in points if point.forecast is not None]
+    if told:
+        ahead = [(time + load.interval) / 3600 for time, load in told]
+        axes.plot(ahead, [load.request_rate_rps for _, load in told], "--", label="forecast", color="C1", linewidth=1)
+        axes.fill_between(
+            ahead,
+            [load.requests_p10 / load.interval for _, load in told],
+            [load.requests_p90 / load.interval for _, load in told],
+            color="C1",
+            alpha=0.2,
+            linewidth=0,
+            label="10 % to 90 %",
+        )
+    _finish(axes, "Load and forecast", "requests/s", 3)
+
+
+def _draw_pool(axes: Any, hours: Sequence[float], points: Sequence[Point], name: str, index: int) -> None:
+    workers = [getattr(point.observation, name) for point in points]
+    ready = [one.ready if one else 0 for one in workers]
+    axes.fill_between(hours, ready, step="post", color="C2", alpha=0.5, linewidth=0, label="ready")
+    axes.step(hours, [point.target[index] for point in points], where="post", color="black", linewidth=1, label="asked")
+    needed = [point.needed[index] for point in points]
+    if any(one is not None for one in needed):
+        axes.step(hours, needed, where="post", color="C3", linewidth=0.8, linestyle=":", label="needed")
+    axes.set_ylim(bottom=0)
+    _finish(axes, f"{name.capitalize()} workers", "workers", 3)
+
+
+def _draw_latency(axes: Any, hours: Sequence[float], points: Sequence[Point], ttft_ms: float, itl_ms: float) -> None:
+    for label, target, mean, quantiles, colour in (
+        ("TTFT", ttft_ms, "ttft_ms", "ttft_quantiles_ms", "C3"),
+        ("ITL", itl_ms, "itl_ms", "itl_quantiles_ms", "C4"),
+    ):
+        seen = [point.observation for point in points]
+        axes.plot(hours, [_over(getattr(one, mean), target) for one in seen], color=colour, label=f"{label} mean")
+        p95 = [_over((getattr(one, quantiles) or {}).get(0.95), target) for one in seen]
+        axes.plot(hours, p95, color=colour, linewidth=0.7, linestyle="--", label=f"{label} p95")
+    axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
+    axes.set_yscale("log")
+    _finish(axes, f"Latency over target (TTFT {ttft_ms:g} ms, ITL {itl_ms:g} ms)", "share", 4)
+
+
+def _over(value: float | None, target: float) -> float | None:
+    return None if value is None else value / target
