@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from platformdirs import user_state_dir
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -60,6 +61,19 @@ def _listen_address(value: str) -> str:
     return value
 
 
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(letter.isspace() for letter in value):
+        raise ValueError("expected an address such as http://host:9090")
+    if parts.port is not None and not parts.port > 0:
+        raise ValueError("expected a port from 1 to 65535")
+    return value
+
+
+def _web_addresses(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_web_address, values))
+
+
 def _split(value: Any) -> Any:
     """Flags repeat, environment variables and single strings separate by commas."""
     if isinstance(value, str):
@@ -76,7 +90,8 @@ def _key_value(pairs: tuple[str, ...]) -> tuple[str, ...]:
 
 
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_split)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+WebAddresses = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_web_addresses)]
 KeyValues = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_key_value)]
 
 
@@ -256,14 +271,13 @@ class Settings(BaseSettings):
     metrics_source: Literal["prometheus", "scrape"] = option(
         "prometheus", "Observe through a Prometheus server, or scrape the frontends directly.", group="source"
     )
-    metric_pulling_prometheus_endpoint: str = option(
+    metric_pulling_prometheus_endpoint: WebAddress = option(
         "http://prometheus-kube-prometheus-prometheus.monitoring.svc.cluster.local:9090",
         "Base URL of the Prometheus server.",
         group="source",
         env=("PROMETHEUS_ENDPOINT",),
-        pattern=r"^https?://[^\s]+$",
     )
-    frontend_metrics_url: Texts = option(
+    frontend_metrics_url: WebAddresses = option(
         (),
         "Metrics page of a frontend, such as http://frontend:8000/metrics, for the scrape source; "
         "repeat or separate by commas.",

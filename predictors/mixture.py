@@ -145,6 +145,7 @@ class MixtureModel(Model):
             _Trend(0.9, 0.2, 0.8),
             _Trend(0.5, 0.2, 0.9),
             _Trend(0.3, 0.1, 0.95),
+            _Trend(0.6, 0.3, 1.0),
             KalmanModel(q_level=1.0, q_trend=0.1, r=10.0, min_points=5),
             _Season(),
         )

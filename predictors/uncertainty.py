@@ -10,50 +10,78 @@ from predictors.base import Forecast
 
 # Horizons whose errors are followed; farther ones are judged by the last of them.
 HORIZONS = 4
-# Weight of the newest error: the memory is some ten intervals.
-_WEIGHT = 0.1
-# What to expect before there was any error, relative to the value; it fades like any error.
-_PRIOR = 0.15
 _TAIL = 0.1
 _Z = NormalDist().inv_cdf(1 - _TAIL)
-# How fast a band widens that was too narrow. It narrows by a ninth of that, so that one value in ten lies outside.
-_PACE = 0.08
-_NARROWEST, _WIDEST = 0.3, 4.0
+# Errors that are remembered, and what each older one still counts.
+_REMEMBERED = 60
+_FADING = 0.97
+_LEVEL_WEIGHT = 0.02
+# Errors to expect before there was any, relative to the forecast: normal, with a standard deviation of 15 percent.
+_PRIOR = tuple(0.15 * NormalDist().inv_cdf(p / 10) for p in range(1, 10))
+# How fast the level of a band moves that holds too few or too many values, and how far.
+_PACE = 0.01
+_LOWEST_LEVEL, _HIGHEST_LEVEL = 0.8, 0.99
+# A band is never narrower, relative to the forecast: no series is as certain as a few lucky intervals look.
+_LEAST = 0.005
 
 
 class _Horizon:
-    """Errors at one horizon: their root mean square, relative to the forecast, and how the band must be stretched.
+    """Errors at one horizon, relative to the forecast, and the band that holds four of five.
 
-    The stretch follows adaptive conformal inference (I. Gibbs and E. Candes, "Adaptive Conformal Inference Under
-    Distribution Shift", NeurIPS 2021): whatever the errors' distribution, in the long run the share of values beyond
-    the band is the one asked for.
+    The band's edges are weighted quantiles of recent errors. Their levels follow adaptive conformal inference
+    (I. Gibbs and E. Candes, "Adaptive Conformal Inference Under Distribution Shift", NeurIPS 2021): whatever the
+    errors' distribution, in the long run one value in ten lies beyond each edge.
     """
 
     def __init__(self) -> None:
-        self._mean_square = _PRIOR**2 * _WEIGHT
-        self._weight = _WEIGHT
-        self._up = self._down = 1.0
+        self._errors: deque[float] = deque(_PRIOR, maxlen=_REMEMBERED)
+        self._up = self._down = 1 - _TAIL
+        self._level = 0.0
+        self._edges = self._measure()
 
-    @property
-    def relative(self) -> float:
-        # Dividing by the weight so far keeps the first few errors from looking small.
-        return math.sqrt(self._mean_square / self._weight)
+    def _measure(self) -> tuple[float, float]:
+        weight, weighted = 1.0, []
+        for error in reversed(self._errors):
+            weighted.append((error, weight))
+            weight *= _FADING
+        weighted.sort()
+        total = math.fsum(weight for _, weight in weighted)
+        return _quantile(weighted, (1 - self._down) * total), _quantile(weighted, self._up * total)
 
     def learn(self, forecast: Forecast, actual: float) -> None:
-        error = (actual - forecast.mean) / max(forecast.mean, actual, 1e-12)
-        self._mean_square += _WEIGHT * (error * error - self._mean_square)
-        self._weight += _WEIGHT * (1 - self._weight)
-        self._up = _stretched(self._up, outside=actual > forecast.quantile(1 - _TAIL))
-        self._down = _stretched(self._down, outside=actual < forecast.quantile(_TAIL))
+        self._level += _LEVEL_WEIGHT * (actual - self._level) if self._level else actual
+        self._errors.append((actual - forecast.mean) / self._scale(max(forecast.mean, 0.1 * actual, 1e-12)))
+        self._up = _moved(self._up, outside=actual > forecast.quantile(1 - _TAIL))
+        self._down = _moved(self._down, outside=actual < forecast.quantile(_TAIL))
+        self._edges = self._measure()
+
+    def _scale(self, mean: float) -> float:
+        """What errors around a mean are in proportion to: neither the mean nor what is usual, but between them."""
+        return math.sqrt(mean * self._level) if self._level else mean
 
     def around(self, mean: float, factor: float) -> Forecast:
-        scale = self.relative * mean * factor
-        return Forecast(mean=mean, std=scale * self._up, std_below=scale * self._down)
+        low, high = self._edges
+        scale = self._scale(mean) * factor / _Z
+        return Forecast(mean=mean, std=max(_LEAST, high) * scale, std_below=max(_LEAST, -low) * scale)
 
 
-def _stretched(stretch: float, *, outside: bool) -> float:
-    pace = _PACE * (1 - _TAIL) if outside else -_PACE * _TAIL
-    return min(_WIDEST, max(_NARROWEST, stretch * math.exp(pace)))
+def _quantile(weighted: list[tuple[float, float]], rank: float) -> float:
+    """The value at a rank of weighted values in order, linear between the middles of their weights."""
+    below, last_middle, last = 0.0, 0.0, weighted[0][0]
+    for value, weight in weighted:
+        middle = below + weight / 2
+        if rank <= middle:
+            return (
+                value
+                if middle == last_middle
+                else last + (value - last) * (rank - last_middle) / (middle - last_middle)
+            )
+        below, last_middle, last = below + weight, middle, value
+    return last
+
+
+def _moved(level: float, *, outside: bool) -> float:
+    return min(_HIGHEST_LEVEL, max(_LOWEST_LEVEL, level + _PACE * ((1 if outside else 0) - _TAIL)))
 
 
 class Uncertainty:

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from planner.finding import Finding
 
 
+def without_password(url: str) -> str:
+    """A URL as it may be shown: without the user and password it may hold."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+
+
 class SourceError(Exception):
     """The source can never work as configured; the message names what was found and what to do."""
 

@@ -11,6 +11,8 @@ from planner.core.observation import Observation
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
 _MS_PER_S = 1000.0
+# Counters are extrapolated; only what is missing beyond this share of the requests under way is lost.
+_LOST = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,10 @@ def derive(readings: Readings, *, time: float, interval: float) -> Observation:
 
 def _count(readings: Readings, name: str) -> float | None:
     """The increase of a counter. One whose series nobody has begun yet, though the server is there, is 0."""
-    value = _known(readings.increases.get(name))
+    value = readings.increases.get(name)
     if value is None and readings.present and name not in readings.failed:
         return 0.0
-    return value
+    return _known(value)
 
 
 def _gauge(readings: Readings, name: str) -> float | None:
@@ -107,7 +109,19 @@ def _arrivals(readings: Readings, completed: float | None) -> float | None:
     inflight, before = _known(readings.gauges.get("inflight")), _known(readings.inflight_before)
     if inflight is None or before is None:
         return completed
-    return max(0.0, completed + inflight - before)
+    arrived = completed + inflight - before
+    if arrived < -_LOST * before:
+        # More was under way than ended: a server has begun anew and forgotten it.
+        return completed + inflight
+    return max(0.0, arrived)
+
+
+def bound(text: str) -> float:
+    """The upper bound that a bucket's label ``le`` names; NaN if it names none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _known(value: float | None) -> float | None:
@@ -130,7 +144,7 @@ def quantile(buckets: Iterable[Bucket], p: float) -> float | None:
     In the unbounded last bucket it is that bucket's lower bound, as with PromQL's ``histogram_quantile``.
     None if the histogram is empty.
     """
-    ordered = sorted(buckets, key=lambda bucket: bucket.upper)
+    ordered = sorted((bucket for bucket in buckets if not math.isnan(bucket.upper)), key=lambda bucket: bucket.upper)
     if not ordered or not (math.isfinite(ordered[-1].count) and ordered[-1].count > 0):
         return None
     rank = p * ordered[-1].count

@@ -13,9 +13,9 @@ import httpx
 
 from planner.core.observation import Observation
 from planner.finding import Finding, Health
-from planner.sources.base import Source, SourceError, SourceStatus
+from planner.sources.base import Source, SourceError, SourceStatus, without_password
 from planner.sources.coverage import Coverage
-from planner.sources.derive import Bucket, Readings, derive
+from planner.sources.derive import Bucket, Readings, bound, derive
 from planner.sources.mapping import MetricsMapping
 from planner.sources.promql import QueryBuilder, catalogue
 from planner.sources.selection import Labels, NotYetError, Selection, select
@@ -79,6 +79,9 @@ class _BearerAuth(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         if self._file is not None:
             await asyncio.to_thread(self._refresh, self._file)
+        if not (self._token and self._token.strip() and self._token.isascii() and self._token.isprintable()):
+            # The library's own message would show it.
+            raise QueryError("the bearer token is empty or has characters that no header may have")
         request.headers["Authorization"] = f"Bearer {self._token}"
         yield request
 
@@ -133,6 +136,7 @@ class PrometheusSource(Source):
             SourceError: The CA file cannot be used.
         """
         self._url = url.rstrip("/")
+        self._shown = without_password(self._url)
         self._mapping = mapping
         self._now = now
         self._model_name = model_name
@@ -260,7 +264,7 @@ class PrometheusSource(Source):
                 )
         except TimeoutError:
             raise QueryError(f"no answer within {self._timeout_s:g} s") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise QueryError(f"{type(error).__name__}: {error}") from error
         return _vector(response)
 
@@ -289,13 +293,13 @@ class PrometheusSource(Source):
                 Finding(
                     subject="Prometheus",
                     health=Health.FAILED,
-                    detail=f"{self._url}: {error}",
+                    detail=f"{self._shown}: {error}",
                     remedy="set --metric-pulling-prometheus-endpoint (and its credentials) to a server that answers",
                 )
             ]
         except SourceError as error:
             return [Finding(subject="metrics labels", health=Health.FAILED, detail=str(error), remedy="as it says")]
-        findings = [Finding(subject="Prometheus", health=Health.OK, detail=f"{self._url} answers")]
+        findings = [Finding(subject="Prometheus", health=Health.OK, detail=f"{self._shown} answers")]
         if not selection.present:
             findings.append(
                 Finding(
@@ -327,7 +331,7 @@ def _vector(response: httpx.Response) -> Sequence[Sample]:
         detail = content.get("error", "") if isinstance(content, dict) else ""
         raise QueryError(f"HTTP {response.status_code}: {detail or 'no success'}")
     try:
-        return [Sample(labels=one["metric"], value=float(one["value"][1])) for one in content["data"]["result"]]
+        return [Sample(labels=dict(one["metric"]), value=float(one["value"][1])) for one in content["data"]["result"]]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise QueryError(f"the answer is no instant vector: {error!r}") from error
 
@@ -350,7 +354,7 @@ def _readings(
     vectors: Mapping[str, Sequence[Sample]], errors: Mapping[str, str], selection: Selection, coverage: Coverage
 ) -> Readings:
     """What the answers amount to, counters taken to the whole window if only a part of it was scraped."""
-    values = {name: _scalar(samples) for name, samples in vectors.items()}
+    values = {name: samples[0].value if samples else None for name, samples in vectors.items()}
     increases = {
         name: None if (value := values.get(name)) is None or coverage.gap else value / coverage.share
         for name in ("requests_started", "requests_completed")
@@ -377,7 +381,7 @@ def _readings(
 
 
 def _buckets(samples: Sequence[Sample]) -> list[Bucket]:
-    return [Bucket(float(sample.labels.get("le", "nan")), sample.value) for sample in samples if "le" in sample.labels]
+    return [Bucket(bound(sample.labels["le"]), sample.value) for sample in samples if "le" in sample.labels]
 
 
 def _check_model(selection: Selection) -> Finding:

@@ -33,8 +33,12 @@ class QueryBuilder:
 
     def gauge(self, names: Sequence[str], *, before: bool = False) -> str:
         """Sum of these gauges now, or at the beginning of the window."""
-        offset = f" offset {self._window}" if before else ""
-        return f"sum({self._any(names)}{offset})"
+        if not before:
+            return f"sum({self._any(names)})"
+        # What was under way in a server that has begun anew since died with it.
+        completions = self._any(self._mapping.completions)
+        begun_anew = f"max by (job, instance) (resets({completions}[{self._window}])) > 0"
+        return f"sum({self._any(names)} offset {self._window} unless on (job, instance) ({begun_anew}))"
 
     def newest_scrape(self) -> str:
         """Time of the last scrape of any server."""

@@ -12,8 +12,8 @@ import httpx
 
 from planner.core.observation import Observation
 from planner.finding import Finding, Health
-from planner.sources.base import Source, SourceError, SourceStatus
-from planner.sources.derive import Bucket, Readings, derive
+from planner.sources.base import Source, SourceError, SourceStatus, without_password
+from planner.sources.derive import Bucket, Readings, bound, derive
 from planner.sources.mapping import Mean, MetricsMapping
 from planner.sources.selection import Labels, NotYetError, Selection, select
 
@@ -150,29 +150,34 @@ class ScrapeSource(Source):
         time = self._now()
         results = await asyncio.gather(*(self._fetch(url) for url in self._urls))
         pages = {url: result for url, result in zip(self._urls, results, strict=True) if not isinstance(result, str)}
-        errors = {url: result for url, result in zip(self._urls, results, strict=True) if isinstance(result, str)}
+        errors = {
+            without_password(url): result
+            for url, result in zip(self._urls, results, strict=True)
+            if isinstance(result, str)
+        }
         return Snapshot(time=time, pages=pages), errors
 
     async def _fetch(self, url: str) -> Page | str:
         """The series of a page, or what went wrong."""
+        shown = without_password(url)
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._connected().get(url)
                 response.raise_for_status()
         except TimeoutError:
-            return f"{url}: no answer within {self._timeout_s:g} s"
+            return f"{shown}: no answer within {self._timeout_s:g} s"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return f"{url}: {type(error).__name__}: {error}"
+            return f"{shown}: {type(error).__name__}: {str(error).replace(url, shown)}"
         if len(response.content) > _LARGEST_PAGE_BYTES:
-            return f"{url}: a page of {len(response.content)} bytes is more than {_LARGEST_PAGE_BYTES}"
+            return f"{shown}: a page of {len(response.content)} bytes is more than {_LARGEST_PAGE_BYTES}"
         try:
             # A page of some thousand lines takes tens of milliseconds, too long for the event loop.
             page = await asyncio.to_thread(parse_page, response.text, self._names)
         except ValueError as error:
-            return f"{url}: not in Prometheus' text format: {error}"
+            return f"{shown}: not in Prometheus' text format: {error}"
         if self._mapping.presence and not any(name in self._mapping.presence for name, _ in page):
             return (
-                f"{url}: has no {' or '.join(self._mapping.presence)}; is it a frontend that --metrics-preset is for?"
+                f"{shown}: has no {' or '.join(self._mapping.presence)}; is it a frontend that --metrics-preset is for?"
             )
         return page
 
@@ -191,7 +196,8 @@ class ScrapeSource(Source):
     async def check(self) -> list[Finding]:
         """Read every page, and say what is missing."""
         snapshot, errors = await self._read()
-        findings = [_check_page(url, errors.get(url)) for url in self._urls]
+        shown = [without_password(url) for url in self._urls]
+        findings = [_check_page(url, errors.get(url)) for url in shown]
         try:
             selection = self._choose(snapshot)
         except SourceError as error:
@@ -239,13 +245,15 @@ class _Comparison:
             for field, names in self._mapping.counters().items()
             for value in [self._first_increase(names)]
         }
+        if self._some_count_no_arrivals():
+            increases["requests_started"] = None
         return Readings(
             present=self._selection.present,
             increases=increases,
             means={field: self._mean(means) for field, means in self._mapping.means().items()},
             gauges=self.gauges(self._after),
             # A frontend that was there and had no such series had no requests.
-            inflight_before=self.gauges(self._before)["inflight"] or 0.0,
+            inflight_before=self.gauges(self._surviving())["inflight"] or 0.0,
             buckets={field: self._buckets(means) for field, means in self._mapping.means().items()},
         )
 
@@ -255,6 +263,23 @@ class _Comparison:
             field: sum(values) if (values := list(self._values(snapshot, names))) else None
             for field, names in self._mapping.gauges().items()
         }
+
+    def _some_count_no_arrivals(self) -> bool:
+        """Whether a frontend counts completions but no arrivals, as the older ones do in a rolling upgrade."""
+        for page in self._after.pages.values():
+            names = {name for name, labels in page if self._selection.takes(self._mapping, dict(labels))}
+            if names & set(self._mapping.completions) and not names & set(self._mapping.arrivals):
+                return True
+        return False
+
+    def _surviving(self) -> Snapshot:
+        """The earlier snapshot without frontends that have begun anew: what was under way in them died with them."""
+        pages = {url: page for url, page in self._before.pages.items() if not self._began_anew(url, page)}
+        return Snapshot(time=self._before.time, pages=pages)
+
+    def _began_anew(self, url: str, before: Page) -> bool:
+        after, completions = self._after.pages.get(url, {}), set(self._mapping.completions)
+        return any(after.get(series, 0.0) < value for series, value in before.items() if series[0] in completions)
 
     def _values(self, snapshot: Snapshot, names: Sequence[str]) -> list[float]:
         return [
@@ -292,7 +317,7 @@ class _Comparison:
         totals: dict[float, float] = {}
         for mean in means:
             for labels, increase in self._increases(mean.bucket):
-                upper = float(labels.get("le", "nan"))
+                upper = bound(labels.get("le", ""))
                 totals[upper] = totals.get(upper, 0.0) + increase
             if totals:
                 break

@@ -106,11 +106,10 @@ def test_a_file_may_use_dashes_and_lists(tmp_path):
 
 
 def test_lists_from_flags_and_environment():
-    assert parse(["--frontend-metrics-url", "a", "--frontend-metrics-url", "b"], {}).settings.frontend_metrics_url == (
-        "a",
-        "b",
-    )
-    assert parse([], {"PLANNER_FRONTEND_METRICS_URL": "a, b"}).settings.frontend_metrics_url == ("a", "b")
+    urls = ("http://a:8000/metrics", "https://b/metrics")
+    flags = [text for url in urls for text in ("--frontend-metrics-url", url)]
+    assert parse(flags, {}).settings.frontend_metrics_url == urls
+    assert parse([], {"PLANNER_FRONTEND_METRICS_URL": ", ".join(urls)}).settings.frontend_metrics_url == urls
 
 
 @pytest.mark.parametrize(

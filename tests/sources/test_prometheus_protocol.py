@@ -241,3 +241,34 @@ async def test_a_ca_file_that_is_none_ends_the_start(connect, tmp_path):
     (tmp_path / "ca.pem").write_text("nonsense")
     with pytest.raises(SourceError, match="--prometheus-ca-file"):
         connect("https://127.0.0.1:1", ca_file=tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize("token", ["hunter2\nsecond", "hunter2\x00", "hünter2", " "])
+async def test_a_token_that_no_header_may_have_is_not_shown(serve, connect, token):
+    source = connect(await serve(), bearer_token=token)
+    await source.start()
+    assert (await source.observe(60.0)).blind
+    shown = str(source.status) + str(await source.check())
+    assert "the bearer token" in shown
+    assert "nter2" not in shown
+
+
+async def test_a_password_in_the_address_is_never_shown(connect):
+    source = connect("http://me:hunter2@127.0.0.1:9")
+    await source.start()
+    await source.observe(60.0)
+    assert "hunter2" not in str(source.status) + str(await source.check())
+
+
+async def test_an_address_that_is_none_is_blindness(connect):
+    source = connect("http://[::1/m")
+    await source.start()
+    assert (await source.observe(60.0)).blind
+
+
+async def test_labels_that_are_none_are_no_vector(server, serve, connect):
+    server.answer = lambda _: whole('{"status":"success","data":{"result":[{"metric":null,"value":[1,"2"]}]}}')
+    source = connect(await serve())
+    await source.start()
+    assert (await source.observe(60.0)).blind
+    assert "no instant vector" in source.status.errors["series"]

@@ -609,3 +609,57 @@ def test_garbage_is_read_or_refused_as_such(tails):
     except ValueError:
         return
     assert all(isinstance(value, float) for value in page.values())
+
+
+async def test_in_a_rolling_upgrade_arrivals_are_derived_for_all(rig):
+    at = await rig("0.9", "1.6")
+    at.pages[0].serve(30)
+    at.pages[1].serve(10)
+    assert (await at.tick()).requests_started == 40
+
+
+async def test_what_was_under_way_in_a_frontend_that_restarts_is_no_negative_demand(rig):
+    at = await rig("0.9")
+    at.pages[0].serve(1)
+    at.pages[0].arrive(30)
+    await at.tick()
+    at.pages[0].restart()
+    at.pages[0].serve(7)
+    at.pages[0].serve(1)
+    seen = await at.tick()
+    assert seen.requests_started == 7
+    assert not seen.idle
+
+
+async def test_counters_that_are_no_numbers_are_unknown_and_not_idle(rig):
+    at = await rig()
+    at.pages[0].serve(3)
+    await at.tick()
+    call = '{endpoint="c",model="tiny",request_type="stream"}'
+    at.pages[0].fault = answer(
+        "dynamo_frontend_disconnected_clients 0\n"
+        f"dynamo_frontend_requests_started_total{call} NaN\ndynamo_frontend_requests_total{call} NaN\n"
+    )
+    seen = await at.tick()
+    assert seen.blind
+    assert not seen.idle
+
+
+async def test_a_bucket_without_a_bound_is_left_out(rig):
+    at = await rig()
+    bucket = 'dynamo_frontend_input_sequence_tokens_bucket{model="tiny",le="abc"}'
+    page = f"dynamo_frontend_disconnected_clients 0\n{bucket} %d\n"
+    at.pages[0].fault = answer(page % 1)
+    await at.tick()
+    at.pages[0].fault = answer(page % 5)
+    assert (await at.tick()).isl_quantiles is None
+
+
+async def test_a_password_in_an_address_is_never_shown(clock):
+    source = ScrapeSource(urls=["http://me:hunter2@127.0.0.1:9/metrics"], mapping=DYNAMO, now=clock.now, timeout_s=1.0)
+    await source.start()
+    await source.observe(60.0)
+    shown = str(source.status) + str(await source.check())
+    assert "127.0.0.1:9" in shown
+    assert "hunter2" not in shown
+    await source.close()

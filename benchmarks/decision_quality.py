@@ -1,0 +1,141 @@
+r"""Attainment against GPU-hours: the planner, a clairvoyant one, the published rules and an HPA on the same requests.
+
+    python benchmarks/decision_quality.py ../shared/traces/*.jsonl.gz \
+        --profile ../shared/profiles/qwen3-32b-h200-vllm-p-tp1-d-tp2 --decode-gpus 2
+
+Each contestant goes through each trace at several percentiles, which gives its frontier. Beside every point stands what
+the clairvoyant planner, which knows every interval's arrivals and decides by the same rules, attains with as many
+GPU-hours: interpolated on its own frontier. Rates are scaled so that the lower bound is at least ``--least-workers``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from planner.core.sizing import Targets
+from planner.planner import load_profile
+from planner.settings import NO_BUDGET, Settings
+from planner.simulate.contest import Conditions, Contest, Entry, Load, starting_workers, survey
+from planner.simulation.arrivals import Cut
+from planner.simulation.request import Request
+from planner.simulation.score import ScoreKeeper
+from profiles import sample_profile_dir
+
+PERCENTILES = (80.0, 90.0, 95.0, 99.0, 99.5)
+HEADINGS = (
+    "trace",
+    "interval",
+    "who",
+    "percentile",
+    "both",
+    "worst 5 min",
+    "x bound",
+    "clairvoyant there",
+    "difference",
+)
+
+
+def lower_bound_gpus(load: Load, settings: Settings) -> float:
+    """GPUs that the requests keep busy on average at the least."""
+    keeper = ScoreKeeper(load_profile(settings), Targets(ttft_ms=settings.ttft, itl_ms=settings.itl))
+    last = 0.0
+    for time, isl, osl in load.arrivals():
+        keeper.completed(Request(time, isl, osl))
+        last = time
+    score = keeper.score(gpu_hours=1, hours=1, scalings=0, wasted_worker_minutes=0)
+    return score.bound_gpu_hours / (last / 3600)
+
+
+def entries(settings: Settings, predictors: list[str]) -> list[Entry]:
+    """Who takes part."""
+    found = []
+    for percentile in PERCENTILES:
+        ours = settings.model_copy(update={"slo_percentile": percentile})
+        found.append(Entry(name=f"planner {percentile:g}", kind="planner", settings=ours))
+        found.append(Entry(name=f"clairvoyant {percentile:g}", kind="clairvoyant", settings=ours))
+    for predictor in predictors:
+        rules = settings.model_copy(update={"sizing": "throughput", "load_predictor": predictor})
+        found.append(Entry(name=f"published, {predictor}", kind="planner", settings=rules))
+    found.append(Entry(name="hpa", kind="hpa", settings=settings))
+    return found
+
+
+def attained_there(frontier: list[tuple[float, float]], over_bound: float) -> float:
+    """What a frontier attains at a cost; NaN beyond its ends."""
+    points = sorted(frontier)
+    if not points[0][0] <= over_bound <= points[-1][0]:
+        return math.nan
+    best = np.maximum.accumulate([attained for _, attained in points])
+    return float(np.interp(over_bound, [cost for cost, _ in points], best))
+
+
+def contest(trace: Path, interval: float, options: argparse.Namespace) -> list[tuple[str, ...]]:
+    """The rows of one trace at one interval."""
+    settings = Settings(
+        environment="virtual",
+        profile_results_dir=str(options.profile),
+        decode_engine_num_gpu=options.decode_gpus,
+        adjustment_interval=interval,
+        ttft=options.ttft,
+        itl=options.itl,
+        max_gpu_budget=NO_BUDGET,
+        worker_startup=options.startup,
+    )
+    load = Load(trace=trace, cut=Cut(duration_s=options.duration))
+    least = options.least_workers * options.decode_gpus
+    scale = max(1.0, least / lower_bound_gpus(load, settings))
+    load = replace(load, cut=replace(load.cut, rate_scale=round(scale, 1)))
+    conditions = Conditions(load=load, initial=starting_workers(survey(load), settings))
+    with Contest(entries(settings, options.predictors.split(",")), conditions, processes=options.processes) as futures:
+        scores = {name: future.result().score for name, future in futures.items()}
+    frontier = [(score.over_bound, score.within_both) for name, score in scores.items() if "clairvoyant" in name]
+    rows = []
+    for name, score in scores.items():
+        there = attained_there(frontier, score.over_bound)
+        who, _, percentile = name.rpartition(" ") if name[-1].isdigit() else (name, "", "")
+        rows.append(
+            (
+                *(f"{trace.name.split('.')[0]} x{load.cut.rate_scale:g}", f"{interval:g} s", who, percentile),
+                *(f"{score.within_both:.2%}", f"{score.worst:.1%}", f"{score.over_bound:.2f}"),
+                *(("", "") if math.isnan(there) else (f"{there:.2%}", f"{(score.within_both - there) * 100:+.2f}")),
+            )
+        )
+    return rows
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("traces", nargs="+", type=Path)
+    parser.add_argument("--profile", type=Path, default=sample_profile_dir())
+    parser.add_argument("--decode-gpus", type=int, default=1, help="GPUs of a decode engine (default: 1)")
+    parser.add_argument("--ttft", type=float, default=800.0, help="TTFT target, ms (default: 800)")
+    parser.add_argument("--itl", type=float, default=40.0, help="ITL target, ms (default: 40)")
+    parser.add_argument("--startup", type=float, default=90.0, help="time a worker takes to start, s (default: 90)")
+    parser.add_argument("--intervals", default="60,180", help="adjustment intervals, s (default: 60,180)")
+    parser.add_argument("--duration", type=float, default=None, help="take so much of each trace, s (default: all)")
+    parser.add_argument("--least-workers", type=float, default=8.0, help="decode workers of the bound (default: 8)")
+    parser.add_argument(
+        "--predictors", default="constant,kalman", help="of the published rules (default: constant,kalman)"
+    )
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    console = Console(stderr=True)
+    print("| " + " | ".join(HEADINGS) + " |")
+    print("|" + "---|" * len(HEADINGS))
+    for trace in options.traces:
+        for interval in map(float, options.intervals.split(",")):
+            with console.status(f"{trace.name}, {interval:g} s"):
+                for row in contest(trace, interval, options):
+                    print("| " + " | ".join(row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
