@@ -21,6 +21,7 @@ _MOST_HISTORY = 4096
 _LEAST_PERIOD = 6
 # A period counts if values a period apart are so alike, and is looked for again when history has grown by a quarter.
 _ALIKE = 0.3
+_NEARLY = 0.85
 _GROWTH = 1.25
 
 
@@ -123,9 +124,12 @@ def find_period(series: np.ndarray) -> int | None:
     start = max(_LEAST_PERIOD, int(below[0]) if len(below) else length)
     if start >= len(correlation) - 1:
         return None
-    peak = start + int(np.argmax(correlation[start:]))
-    at_edge = peak in (start, len(correlation) - 1)
-    return None if at_edge or correlation[peak] < _ALIKE else peak
+    highest = float(correlation[start:].max())
+    inner = correlation[1:-1]
+    peaks = 1 + np.flatnonzero((inner > correlation[:-2]) & (inner >= correlation[2:]) & (inner >= _NEARLY * highest))
+    # Multiples of the period are as alike as the period itself: the first of the highest peaks is the one.
+    peaks = peaks[peaks > start]
+    return int(peaks[0]) if len(peaks) and highest >= _ALIKE else None
 
 
 class MixtureModel(Model):

@@ -177,9 +177,15 @@ class _Case:
         self._profile = sizing.profile
         self._situation = situation
         self._work = sizing.prefill_work(load.isl, corrections.prefill, situation)
-        square = math.fsum(share * ratio * ratio for share, ratio in situation.osl_spread)
         # A sequence is in the batch as long as its output is: long outputs count as often as they are long.
-        self._context = load.isl + load.osl * square / 2
+        by_length = [(share * ratio, ratio) for share, ratio in situation.osl_spread]
+        self._context = load.isl + load.osl / 2 * _moment(by_length, 1)
+        square = (
+            load.isl**2 * _moment(situation.isl_spread, 2)
+            + load.isl * load.osl * _moment(by_length, 1)
+            + load.osl**2 / 4 * _moment(by_length, 2)
+        )
+        self._context_moment = square / self._context**2
         self._curve = sizing.decode_curve(self._context)
         self._itl_s = task.targets.itl_ms / 1000 / corrections.decode
         self._batch = self._curve.within(self._itl_s)
@@ -253,8 +259,10 @@ class _Case:
         most = self._batch * workers
         if self._wanted is None:
             return float(batch * workers <= most)
-        # More sequences are slower, so that they pile up more than those of a queue with servers for all.
-        variance = batch * workers * self._situation.burstiness / (1 - self._curve.elasticity(batch))
+        # More sequences are slower, so that they pile up more than those of a queue with servers for all; and it is
+        # their tokens that slow them, which vary more than their number.
+        pile_up = self._context_moment / (1 - self._curve.elasticity(self._batch))
+        variance = batch * workers * self._situation.burstiness * pile_up
         return 1 - normal_beyond(most + 0.5, batch * workers, variance)
 
     def met(self, prefill: int, decode: int) -> float:
@@ -316,6 +324,10 @@ class _Case:
             idle_ms = self._profile.decode.itl_ms(1, self._context) * self._corrections.decode
             found.append(infeasible_itl(self._targets.itl_ms, self._context, idle_ms))
         return tuple(found)
+
+
+def _moment(spread: Sequence[tuple[float, float]], order: int) -> float:
+    return math.fsum(share * ratio**order for share, ratio in spread)
 
 
 def _mean_ttft_s(work: _Prefill, workers: int, rate_rps: float) -> float:

@@ -1,0 +1,96 @@
+"""The mixture: as good as its best model, and honest about what it does not know."""
+
+import numpy as np
+import pytest
+
+from predictors import InlineFitter, PredictorOptions, make_predictor
+from predictors.mixture import find_period
+
+STEP_S = 60.0
+
+
+def run(name, series, horizon=1):
+    """Forecasts, each beside what came."""
+    predictor = make_predictor(name, PredictorOptions(interval_s=STEP_S), InlineFitter())
+    pairs, waiting = [], {}
+    for index, value in enumerate(series):
+        if value is not None and index in waiting:
+            pairs.append((waiting[index], value))
+        predictor.observe(value, index * STEP_S)
+        waiting[index + horizon] = predictor.forecast(horizon)
+    return predictor, pairs
+
+
+def wape(pairs):
+    return sum(abs(value - forecast.mean) for forecast, value in pairs) / sum(value for _, value in pairs)
+
+
+def walk(seed, length=600):
+    return (100 * np.exp(np.cumsum(0.05 * np.random.default_rng(seed).normal(size=length)))).tolist()
+
+
+def noisy_level(seed, length=600):
+    return (100 * np.exp(0.2 * np.random.default_rng(seed).normal(size=length))).tolist()
+
+
+def days(seed, length=1000, period=144):
+    wave = 1 - 0.6 * np.cos(2 * np.pi * np.arange(length) / period)
+    return (100 * wave * np.exp(0.05 * np.random.default_rng(seed).normal(size=length))).tolist()
+
+
+@pytest.mark.parametrize("make", [walk, noisy_level, days])
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_it_is_hardly_worse_than_the_best_in_hindsight(make, horizon):
+    series = make(1)
+    best = min(wape(run(name, series, horizon)[1]) for name in ("constant", "kalman"))
+    assert wape(run("auto", series, horizon)[1]) <= 1.03 * best
+
+
+def test_seasons_are_used_once_they_were_seen_twice():
+    series = days(2, period=48)
+    auto, constant = (run(name, series, 3)[1][200:] for name in ("auto", "constant"))
+    assert wape(auto) < 0.75 * wape(constant)
+
+
+@pytest.mark.parametrize("period", [12, 48, 144])
+def test_periods_are_found(period):
+    assert find_period(np.log(np.array(days(3, 8 * period, period)))) == pytest.approx(period, abs=2)
+
+
+@pytest.mark.parametrize("series", [[5.0] * 100, walk(4, 100), noisy_level(5, 200)])
+def test_no_period_is_seen_where_there_is_none(series):
+    found = find_period(np.log(np.array(series)))
+    assert found is None or found > 20
+
+
+@pytest.mark.parametrize("factor", [0.3, 3.0])
+def test_level_shifts_are_followed_within_three_intervals(factor):
+    series = noisy_level(6, 100)
+    series = [value * 0.5 + 50 for value in series] + [100.0 * factor] * 4
+    predictor, _ = run("auto", series)
+    assert predictor.forecast().mean == pytest.approx(100 * factor, rel=0.25)
+
+
+def test_a_gap_does_not_poison_what_follows():
+    series = days(7, 400)
+    with_gap = series[:200] + [None] * 30 + series[230:]
+    _, whole = run("auto", series)
+    _, gapped = run("auto", with_gap)
+    assert wape(gapped[-150:]) <= 1.1 * wape(whole[-150:])
+
+
+@pytest.mark.parametrize("name", ["auto", "constant", "kalman"])
+@pytest.mark.parametrize("make", [walk, noisy_level, days])
+@pytest.mark.parametrize("horizon", [1, 2, 3])
+def test_the_quantiles_are_calibrated(name, make, horizon):
+    _, pairs = run(name, make(8, 1500), horizon)
+    below = np.mean([value <= forecast.quantile(0.9) for forecast, value in pairs])
+    above = np.mean([value >= forecast.quantile(0.1) for forecast, value in pairs])
+    assert 0.87 <= below <= 0.93
+    assert 0.87 <= above <= 0.93
+
+
+def test_no_growth_is_believed_that_was_never_seen():
+    series = [1.0, 400.0, 2.0, 900.0, 5.0, 800.0, 1.0, 1.0]
+    predictor, _ = run("auto", series)
+    assert predictor.forecast(4).mean <= 1800
