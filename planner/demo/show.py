@@ -40,12 +40,7 @@ _DEFAULTS: dict[str, Any] = {
     "isl": float(_ISL),
     "osl": float(_OSL),
     "max_gpu_budget": 24,
-    "load_predictor": "kalman",
-    "kalman_q_level": 2000.0,
-    "kalman_q_trend": 200.0,
-    "kalman_r": 2000.0,
-    "kalman_min_points": 3,
-    "scale_down_window": 180.0,
+    "worker_startup": STARTUP_S,
     "virtual_listen": "127.0.0.1:0",
 }
 

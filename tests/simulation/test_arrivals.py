@@ -1,0 +1,88 @@
+"""Where requests come from."""
+
+import gzip
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.simulation.arrivals import PATTERNS, Arrival, Cut, Pattern, cut, generate, read, read_rates
+from planner.simulation.trace import TraceError
+
+
+def stream(count=1000, gap=0.1):
+    return iter([Arrival(50.0 + gap * index, 100, 10) for index in range(count)])
+
+
+def test_a_cut_begins_at_zero_and_is_as_long_as_asked():
+    taken = list(cut(stream(), Cut(start_s=20.0, duration_s=30.0)))
+    assert len(taken) == pytest.approx(300, abs=1)
+    assert taken[0].time == pytest.approx(0.0, abs=1e-9)
+
+
+def test_time_can_run_faster():
+    taken = list(cut(stream(), Cut(time_scale=2.0)))
+    assert taken[-1].time == pytest.approx(99.9 / 2)
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0, 2.0, 3.5])
+def test_rates_are_scaled_and_order_is_kept(scale):
+    taken = list(cut(stream(4000), Cut(rate_scale=scale, seed=3)))
+    assert len(taken) == pytest.approx(4000 * scale, rel=0.06)
+    assert all(one.time <= other.time for one, other in itertools.pairwise(taken))
+
+
+def test_files_plain_gzip_and_csv(tmp_path):
+    lines = "".join(
+        json.dumps({"timestamp": 1000 * index, "input_length": 50, "output_length": 7}) + "\n" for index in range(5)
+    )
+    (tmp_path / "a.jsonl").write_text(lines)
+    with gzip.open(tmp_path / "a.jsonl.gz", "wt") as packed:
+        packed.write(lines)
+    (tmp_path / "a.csv").write_text("timestamp_s,request_rate,isl,osl\n0,20,500,50\n600,0,0,0\n1200,40,800,60\n")
+    plain = list(read(tmp_path / "a.jsonl"))
+    assert plain == list(read(tmp_path / "a.jsonl.gz"))
+    assert plain[3] == Arrival(3.0, 50, 7)
+    sampled = list(read(tmp_path / "a.csv", seed=1))
+    assert len(sampled) == pytest.approx(600 * 60, rel=0.02)
+    assert not [one for one in sampled if 600 <= one.time < 1200]
+    assert np.mean([one.isl for one in sampled if one.time < 600]) == pytest.approx(500, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("a,b\n1,2\n", "has no column isl, osl, request_rate, timestamp_s"),
+        ("timestamp_s,request_rate,isl,osl\n0,1,1,1\n", "1 rows; expected two or more"),
+        ("timestamp_s,request_rate,isl,osl\n0,1,1,1\n600,many,1,1\n", "line 3: request_rate is 'many'"),
+        ("timestamp_s,request_rate,isl,osl\n0,-1,1,1\n600,1,1,1\n", "line 2: request_rate is '-1'"),
+    ],
+)
+def test_a_bad_csv_names_the_line(tmp_path, content, complaint):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(TraceError, match=complaint):
+        read_rates(tmp_path / "a.csv")
+    with pytest.raises(TraceError, match="cannot be read"):
+        read_rates(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("kind", PATTERNS)
+def test_patterns_keep_their_bounds_and_lengths(kind):
+    pattern = Pattern(kind=kind, rps=5.0, peak_rps=20.0, period_s=600.0, duration_s=1800.0, isl=900.0, osl=90.0, seed=2)
+    taken = list(generate(pattern))
+    per_minute = np.bincount([int(one.time // 60) for one in taken], minlength=30) / 60
+    assert per_minute.min() >= 3.5
+    assert per_minute.max() <= 23
+    assert np.mean([one.isl for one in taken]) == pytest.approx(900, rel=0.05)
+    assert taken == list(generate(pattern)), "the same seed gives the same arrivals"
+
+
+@given(st.sampled_from([0.3, 1.0, 2.0]))
+def test_gaps_vary_as_much_as_asked(burstiness):
+    pattern = Pattern(kind="constant", rps=50.0, peak_rps=50.0, duration_s=400.0, burstiness=burstiness)
+    gaps = np.diff([one.time for one in generate(pattern)])
+    assert gaps.std() / gaps.mean() == pytest.approx(burstiness, rel=0.1)
+    assert 1 / gaps.mean() == pytest.approx(50, rel=0.06)

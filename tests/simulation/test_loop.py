@@ -1,0 +1,135 @@
+"""The closed loop: what is counted, what is paid, and that it repeats itself."""
+
+import pytest
+
+from planner import Planner, Settings
+from planner.core.sizing import Targets
+from planner.simulation.arrivals import Arrival, Pattern, generate
+from planner.simulation.baselines import Reactive, Static, foresee
+from planner.simulation.loop import Simulation, World
+from profiles import sample_profile_dir
+
+TARGETS = Targets(ttft_ms=500.0, itl_ms=15.0)
+PATTERN = Pattern(kind="sinusoid", rps=4.0, peak_rps=30.0, period_s=1200.0, duration_s=2400.0, isl=3000.0, osl=200.0)
+
+
+def world(profile, **options):
+    return World(engines=profile, targets=TARGETS, **{"startup_s": 60.0, "initial": (2, 1), **options})
+
+
+def planner(profile, **options):
+    settings = Settings(
+        **{
+            "profile_results_dir": str(sample_profile_dir()),
+            "adjustment_interval": 60,
+            "ttft": 500,
+            "itl": 15,
+            "max_gpu_budget": -1,
+            "worker_startup": 60,
+            **options,
+        }
+    )
+    return Planner(settings, profile=profile)
+
+
+def test_a_static_deployment_is_paid_by_the_hour(profile):
+    arrivals = [Arrival(float(time), 1000, 20) for time in range(1, 3601)]
+    run = Simulation(world(profile, initial=(3, 2)), Static(3, 2)).run(iter(arrivals))
+    assert run.score.requests == 3600
+    assert run.score.within_both == 1.0
+    assert run.score.gpu_hours == pytest.approx(5.0, rel=1e-3)
+    assert run.score.scalings_per_hour == 0
+    assert run.score.ttft.mean == pytest.approx(profile.prefill.ttft_ms(1000), rel=0.01)
+
+
+def test_the_bound_is_work_over_the_best_throughput(profile):
+    arrivals = [Arrival(float(time), 1000, 20) for time in range(1, 601)]
+    run = Simulation(world(profile), Static(2, 1)).run(iter(arrivals))
+    prefill_s = profile.prefill.ttft_ms(1000) / 1000
+    decode_s = 20 / profile.decode.best_throughput_per_gpu(15.0, 1010)
+    assert run.score.bound_gpu_hours == pytest.approx(600 * (prefill_s + decode_s) / 3600, rel=0.02)
+
+
+def test_what_no_engine_could_serve_is_counted_apart(profile):
+    arrivals = [Arrival(float(time), 60_000 if time % 2 else 500, 5) for time in range(1, 401)]
+    run = Simulation(world(profile, initial=(40, 1)), Static(40, 1)).run(iter(arrivals))
+    assert run.score.infeasible == 200
+    assert run.score.within_both == 1.0
+
+
+def test_observations_are_those_of_a_frontend(profile):
+    seen = []
+
+    class Spy(Static):
+        def step(self, observation):
+            seen.append(observation)
+            return super().step(observation)
+
+    arrivals = [Arrival(0.5 + time, 2000, 100) for time in range(180)]
+    Simulation(world(profile, reactions=1), Spy(2, 1)).run(iter(arrivals))
+    first = seen[0]
+    assert (first.interval, first.requests_started) == (60.0, 60)
+    assert first.isl == 2000
+    assert first.ttft_ms == pytest.approx(profile.prefill.ttft_ms(2000), rel=0.01)
+    assert first.requests_completed + first.inflight == 60
+    assert first.prefill.ready == 2
+
+
+def test_reads_can_fail_and_workers_die(profile):
+    blind = []
+
+    class Spy(Static):
+        def step(self, observation):
+            blind.append(observation.blind)
+            return super().step(observation)
+
+    arrivals = list(generate(PATTERN))
+    run = Simulation(world(profile, missing_reads=0.3, worker_mtbf_s=600.0, initial=(6, 4)), Spy(6, 4)).run(
+        iter(arrivals)
+    )
+    assert 0 < sum(blind) < len(blind)
+    assert run.score.requests == len(arrivals), "nothing is lost"
+    assert run.score.scalings_per_hour > 0, "workers that died are replaced"
+
+
+def test_the_same_run_twice_is_the_same_bit_for_bit(profile):
+    def run():
+        conditions = world(profile, startup_cv=0.3, missing_reads=0.1, worker_mtbf_s=1800.0, seed=5)
+        return Simulation(conditions, planner(profile)).run(generate(PATTERN))
+
+    assert run() == run()
+
+
+def test_the_planner_beats_the_published_rules_and_the_autoscaler(profile):
+    runs = {
+        name: Simulation(world(profile, reactions=reactions), decider).run(generate(PATTERN)).score
+        for name, reactions, decider in (
+            ("slo", 6, planner(profile)),
+            ("published", 1, planner(profile, sizing="throughput", load_predictor="constant")),
+            ("hpa", 1, Reactive(TARGETS)),
+        )
+    }
+    assert runs["slo"].within_both > 0.97
+    assert runs["published"].within_both < runs["slo"].within_both - 0.2
+    assert runs["hpa"].within_both < runs["slo"].within_both
+
+
+def test_who_knows_the_arrivals_spends_less(profile):
+    settings = planner(profile).settings
+    knowing = Planner(settings, profile=profile, predictors=foresee(generate(PATTERN), 60.0))
+    informed = Simulation(world(profile), knowing).run(generate(PATTERN)).score
+    plain = Simulation(world(profile), planner(profile)).run(generate(PATTERN)).score
+    assert informed.within_both > 0.95
+    assert informed.gpu_hours < plain.gpu_hours
+
+
+@pytest.mark.parametrize(("ttft", "itl"), [(1.5, 1.0), (1.0, 1.5), (1.4, 1.4)])
+def test_a_profile_that_is_too_optimistic_is_corrected(profile, ttft, itl):
+    from planner.simulation.distortion import slower
+
+    pattern = Pattern(kind="constant", rps=25.0, peak_rps=25.0, duration_s=5400.0, isl=3000.0, osl=200.0)
+    truth = slower(profile, ttft=ttft, itl=itl)
+    corrected = Simulation(world(truth, initial=(4, 2)), planner(profile)).run(generate(pattern))
+    trusting = Simulation(world(truth, initial=(4, 2)), planner(profile, no_correction=True)).run(generate(pattern))
+    assert corrected.score.within_both > 0.95
+    assert corrected.score.within_both >= trusting.score.within_both - 0.005
