@@ -2,7 +2,7 @@
 
 from planner import Observation, Planner, Settings, Workers
 
-planner = Planner(Settings(profile_results_dir="profiling_results", load_predictor="kalman"))
+planner = Planner(Settings(profile_results_dir="profiling_results", adjustment_interval=180))
 decision = planner.step(Observation(time=180.0, interval=180.0, requests_started=240, isl=3000.0, osl=150.0))
 print(decision.prefill, decision.decode, decision.explanation.reason)
 """
