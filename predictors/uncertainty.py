@@ -16,6 +16,7 @@ _Z = NormalDist().inv_cdf(1 - _TAIL)
 _REMEMBERED = 60
 _FADING = 0.97
 _LEVEL_WEIGHT = 0.02
+_TINY = 1e-12
 # Errors to expect before there was any, relative to the forecast: normal, with a standard deviation of 15 percent.
 _PRIOR = tuple(0.15 * NormalDist().inv_cdf(p / 10) for p in range(1, 10))
 # How fast the level of a band moves that holds too few or too many values, and how far.
@@ -50,14 +51,14 @@ class _Horizon:
 
     def learn(self, forecast: Forecast, actual: float) -> None:
         self._level += _LEVEL_WEIGHT * (actual - self._level) if self._level else actual
-        self._errors.append((actual - forecast.mean) / self._scale(max(forecast.mean, 0.1 * actual, 1e-12)))
+        self._errors.append((actual - forecast.mean) / self._scale(max(forecast.mean, 0.1 * actual, _TINY)))
         self._up = _moved(self._up, outside=actual > forecast.quantile(1 - _TAIL))
         self._down = _moved(self._down, outside=actual < forecast.quantile(_TAIL))
         self._edges = self._measure()
 
     def _scale(self, mean: float) -> float:
         """What errors around a mean are in proportion to: neither the mean nor what is usual, but between them."""
-        return math.sqrt(mean * self._level) if self._level else mean
+        return max(_TINY, math.sqrt(mean * self._level) if self._level else mean)
 
     def around(self, mean: float, factor: float) -> Forecast:
         low, high = self._edges

@@ -299,10 +299,11 @@ class _Case:
             more_decode = (self.met(prefill, decode + 1) - now) / self._profile.decode.gpus
             if max(more_prefill, more_decode) <= 1e-9:
                 break
+            # One at a time where that matters, and a few percent where they are many.
             if more_prefill >= more_decode:
-                prefill += 1
+                prefill += max(1, prefill // 50)
             else:
-                decode += 1
+                decode += max(1, decode // 50)
         return prefill, decode
 
     def _prefill_floor(self) -> int:

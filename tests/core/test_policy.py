@@ -10,7 +10,8 @@ from planner.core.decision import Action, Bound
 
 
 def make_planner(profile, **options):
-    defaults = {"adjustment_interval": 60, "load_predictor": "constant", "max_gpu_budget": 32, "scale_down_window": 0}
+    defaults = {"adjustment_interval": 60, "load_predictor": "constant", "max_gpu_budget": 32, "sizing": "throughput"}
+    defaults["scale_down_window"] = 0
     return Planner(Settings(**{**defaults, **options}), profile=profile)
 
 
@@ -177,19 +178,21 @@ observations = st.fixed_dictionaries(
 
 @given(
     st.lists(observations, min_size=1, max_size=8),
-    st.sampled_from(["constant", "kalman"]),
+    st.sampled_from(["constant", "kalman", "auto"]),
+    st.sampled_from(["slo", "throughput"]),
     st.integers(0, 3),
     st.integers(1, 4),
     st.integers(1, 8),
     st.integers(0, 40),
 )
 def test_whatever_is_observed_budget_and_minimum_hold(
-    profile, story, predictor, min_endpoint, prefill_gpus, decode_gpus, spare
+    profile, story, predictor, sizing, min_endpoint, prefill_gpus, decode_gpus, spare
 ):
     budget = min_endpoint * (prefill_gpus + decode_gpus) + spare
     planner = make_planner(
         profile,
         load_predictor=predictor,
+        sizing=sizing,
         min_endpoint=min_endpoint,
         prefill_engine_num_gpu=prefill_gpus,
         decode_engine_num_gpu=decode_gpus,
