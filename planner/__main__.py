@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, Invocation, parse, show_config
+from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, parse, show_config
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,32 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     if invocation.print_config:
         print(show_config(invocation))  # noqa: T201
         return 0
-    return _carry_out(invocation, arguments)
-
-
-def _carry_out(invocation: Invocation, arguments: list[str]) -> int:
-    # Each command imports what it needs, so that none waits for the libraries of another.
-    match invocation.command:
-        case "check":
-            from planner.checkup import check  # noqa: PLC0415
-
-            return check(invocation.settings)
-        case "demo":
-            from planner.demo.show import demo  # noqa: PLC0415
-
-            return demo(invocation)
-        case "simulate":
-            from planner.simulate.command import simulate  # noqa: PLC0415
-
-            return simulate(invocation)
-        case "forecast":
-            from planner.simulate.backtest import forecast  # noqa: PLC0415
-
-            return forecast(invocation)
-        case _:
-            from planner.service import run  # noqa: PLC0415
-
-            return run(invocation, arguments)
+    return invocation.command.load()(invocation)
 
 
 if __name__ == "__main__":

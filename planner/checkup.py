@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from connectors.base import Connector, ConnectorError
 from planner.assembly import make_connector, make_source
-from planner.cli import EXIT_FAILED
+from planner.cli import EXIT_FAILED, Invocation
 from planner.finding import Finding, Health
 from planner.planner import load_profile
 from planner.settings import Settings
@@ -18,13 +18,13 @@ from profiles import EngineProfile, ProfileError
 _MARKS = {Health.OK: "[green]ok[/]", Health.WARNING: "[yellow]warning[/]", Health.FAILED: "[red]failed[/]"}
 
 
-def check(settings: Settings) -> int:
+def check(invocation: Invocation) -> int:
     """Print a table of what was checked.
 
     Returns:
         The exit code: 0, or 1 if a run could not work.
     """
-    findings = asyncio.run(check_up(settings))
+    findings = asyncio.run(check_up(invocation.settings))
     _print(findings)
     return EXIT_FAILED if any(finding.health is Health.FAILED for finding in findings) else 0
 

@@ -18,19 +18,11 @@ import yaml
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from planner.commands import ADDITIONS
+from planner.commands import COMMANDS, RUN, Command, find
 from planner.settings import GROUPS, Found, Settings, environment_names, extra, flag, from_environment
 
 EXIT_FAILED = 1
 EXIT_BAD_CONFIGURATION = 2
-
-COMMANDS = {
-    "run": "observe, decide and scale until stopped (the default)",
-    "check": "look whether a run would work, and say how to mend what would not",
-    "demo": "watch the planner drive an embedded deployment, without installing anything",
-    "simulate": "see what it would do to your traffic, and how others compare",
-    "forecast": "see which predictor knows your traffic best",
-}
 
 
 class ConfigurationError(Exception):
@@ -42,14 +34,18 @@ class Invocation:
     """A command line, understood.
 
     Attributes:
-        command: One of COMMANDS.
+        command: What to do.
+        name: The words of the command, such as ``simulate``.
+        arguments: The arguments as given.
         settings: The effective settings.
         origins: Where each field that is not a default came from.
         print_config: Whether to show the settings instead of running.
         extras: Values of the command's own flags.
     """
 
-    command: str
+    command: Command
+    name: str
+    arguments: tuple[str, ...]
     settings: Settings
     origins: Mapping[str, str]
     print_config: bool
@@ -65,27 +61,28 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
 
     Raises:
         ConfigurationError: A value is not accepted, or the file cannot be used.
-        SystemExit: ``--help`` or ``--version`` was asked for, or a flag is unknown.
+        SystemExit: ``--help`` or ``--version`` was asked for.
     """
-    command, rest = _split_command(list(arguments))
-    given = vars(build_parser(command).parse_args(rest))
+    try:
+        path, rest = find(arguments)
+    except LookupError as error:
+        raise ConfigurationError(str(error.args[0])) from None
+    given = vars(build_parser(path).parse_args(rest))
+    command, name = path[-1], " ".join(part.name for part in path)
+    if not command.target:
+        choices = ", ".join(below.name for below in command.below)
+        raise ConfigurationError(f"command {name!r} needs another word; choose from {choices}")
     flags = {name: given.pop(name) for name in tuple(given) if name in Settings.model_fields}
     found = gather(flags, environ, given.get("config"))
     return Invocation(
         command=command,
+        name=name,
+        arguments=tuple(arguments),
         settings=validate(found),
         origins={name: each.origin for name, each in found.items()},
         print_config=given.get("print_config", False),
         extras=argparse.Namespace(**given),
     )
-
-
-def _split_command(arguments: list[str]) -> tuple[str, list[str]]:
-    if arguments and not arguments[0].startswith("-"):
-        if arguments[0] not in COMMANDS:
-            raise ConfigurationError(f"command {arguments[0]!r} is unknown; choose from {', '.join(COMMANDS)}")
-        return arguments[0], arguments[1:]
-    return "run", arguments
 
 
 def gather(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None) -> dict[str, Found]:
@@ -207,37 +204,48 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigurationError(message)
 
 
-def build_parser(command: str) -> argparse.ArgumentParser:
-    """The parser of one command; every option of the settings is a flag of it."""
-    description = "Keep the right number of prefill and decode workers for an LLM deployment's SLA."
-    if command == "run":
-        description += "\n\n" + _commands()
+def build_parser(path: Sequence[Command]) -> argparse.ArgumentParser:
+    """The parser of one command, given with those it is below; the options of its groups are flags of it."""
+    command = path[-1]
+    words = "" if command is RUN else " " + " ".join(part.name for part in path)
     parser = _Parser(
-        prog=f"python -m planner{'' if command == 'run' else ' ' + command}",
-        usage=f"python -m planner {'[COMMAND]' if command == 'run' else command} [flags]",
-        description=description,
+        prog=f"python -m planner{words}",
+        usage=f"python -m planner{words or ' [COMMAND]'}{' COMMAND' if command.below else ''} [flags]",
+        description=_description(command),
         epilog="A flag beats its environment variable, that beats the file, that beats the default.",
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=_width()),
         argument_default=argparse.SUPPRESS,
         add_help=False,
     )
-    _add_general(parser, command)
-    groups = {key: parser.add_argument_group(title) for key, title in GROUPS.items()}
-    for name, field in Settings.model_fields.items():
-        _add_flag(groups[extra(field)["group"]], name, field)
+    _add_general(parser)
+    if command.add_flags is not None:
+        command.add_flags(parser.add_argument_group(command.title))
+    for options in command.groups if command.target else ():
+        group = parser.add_argument_group(options.title)
+        for name, field in options.model_fields.items():
+            _add_flag(group, name, field)
     return parser
+
+
+def _description(command: Command) -> str:
+    if command is RUN:
+        return "Keep the right number of prefill and decode workers for an LLM deployment's SLA.\n\n" + _listed(
+            COMMANDS
+        )
+    text = command.summary[0].upper() + command.summary[1:] + "."
+    return f"{text}\n\n{_listed(command.below)}" if command.below else text
 
 
 def _width() -> int:
     return min(os.get_terminal_size().columns, 120) if sys.stdout.isatty() else 100
 
 
-def _commands() -> str:
-    width = max(map(len, COMMANDS))
-    return "\n".join(["Commands:", *(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())])
+def _listed(commands: Sequence[Command]) -> str:
+    width = max(len(command.name) for command in commands)
+    return "\n".join(["Commands:", *(f"  {command.name:{width}}  {command.summary}" for command in commands)])
 
 
-def _add_general(parser: argparse.ArgumentParser, command: str) -> None:
+def _add_general(parser: argparse.ArgumentParser) -> None:
     general = parser.add_argument_group("General")
     general.add_argument("-h", "--help", action="help", help="Show this help and exit.")
     general.add_argument(
@@ -250,9 +258,6 @@ def _add_general(parser: argparse.ArgumentParser, command: str) -> None:
     general.add_argument(
         "--print-config", action="store_true", help="Show the effective settings and where each came from, and exit."
     )
-    if command in ADDITIONS:
-        title, add = ADDITIONS[command]
-        add(parser.add_argument_group(title))
 
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
@@ -294,11 +299,10 @@ def show_config(invocation: Invocation) -> str:
     """The effective settings as YAML, each with a comment that says where it came from; secrets masked."""
     values = invocation.settings.model_dump(mode="json")
     lines = []
-    for key, title in GROUPS.items():
-        lines.append(f"# {title}")
-        for name, field in Settings.model_fields.items():
-            if extra(field)["group"] == key:
-                text = yaml.safe_dump(values[name], default_flow_style=True, width=1000).removesuffix("...\n").strip()
-                lines.append(f"{name}: {text}  # {invocation.origins.get(name, 'default')}")
+    for group in GROUPS:
+        lines.append(f"# {group.title}")
+        for name in group.model_fields:
+            text = yaml.safe_dump(values[name], default_flow_style=True, width=1000).removesuffix("...\n").strip()
+            lines.append(f"{name}: {text}  # {invocation.origins.get(name, 'default')}")
         lines.append("")
     return "\n".join(lines)

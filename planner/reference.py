@@ -16,7 +16,7 @@ SCHEMA = Path("docs/configuration.schema.json")
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Generated from planner/settings.py by `python -m planner.reference`; edit there. -->
+<!-- Generated from planner/settings/ by `python -m planner.reference`; edit there. -->
 
 Every option is a flag, an environment variable, and a key of the YAML file given with `--config` (the flag's name
 with or without dashes). A flag beats its environment variable, that beats the file, that beats the default.
@@ -29,9 +29,9 @@ log. `configuration.schema.json` beside this page is the JSON Schema of the file
 def page() -> str:
     """The reference page, in Markdown."""
     parts = [_INTRODUCTION]
-    for key, title in GROUPS.items():
-        parts.append(f"## {title}\n")
-        parts += [_entry(name, field) for name, field in Settings.model_fields.items() if extra(field)["group"] == key]
+    for group in GROUPS:
+        parts.append(f"## {group.title}\n")
+        parts += [_entry(name, field) for name, field in group.model_fields.items()]
     return "\n".join(parts)
 
 
@@ -51,7 +51,7 @@ def schema() -> str:
     document = Settings.model_json_schema()
     document["properties"]["state_dir"].pop("default", None)
     for field in document["properties"].values():
-        for noted in ("group", "env", "reloadable"):
+        for noted in ("env", "reloadable"):
             field.pop(noted, None)
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **document}, indent=2) + "\n"
 

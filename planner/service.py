@@ -12,7 +12,6 @@ from connectors.base import ConnectorError
 from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, Invocation, parse
 from planner.daemon import PlannerDaemon
 from planner.log import get_logger, logging_to
-from planner.settings import Settings
 from planner.simulation.trace import TraceError
 from planner.sources.base import SourceError
 from profiles import ProfileError
@@ -20,12 +19,11 @@ from profiles import ProfileError
 log = get_logger("planner.service")
 
 
-def run(invocation: Invocation, arguments: list[str]) -> int:
+def run(invocation: Invocation) -> int:
     """Run the daemon until SIGTERM or SIGINT.
 
     Args:
-        invocation: The command line, understood.
-        arguments: The command line as given, to be read anew on SIGHUP.
+        invocation: The command line, which is read anew on SIGHUP.
 
     Returns:
         The exit code: 0, or 2 if it could not start as configured.
@@ -33,15 +31,16 @@ def run(invocation: Invocation, arguments: list[str]) -> int:
     settings = invocation.settings
     try:
         with logging_to(level=settings.log_level, style=settings.log_format, directory=settings.log_dir):
-            asyncio.run(_serve(settings, arguments))
+            asyncio.run(_serve(invocation))
     except (ConfigurationError, ProfileError, TraceError, SourceError, ConnectorError, OSError) as error:
         print(f"python -m planner: error: {error}", file=sys.stderr)  # noqa: T201 - logging has ended
         return EXIT_BAD_CONFIGURATION
     return 0
 
 
-async def _serve(settings: Settings, arguments: list[str]) -> None:
-    daemon = PlannerDaemon(settings, reload=lambda: parse(arguments, os.environ).settings)
+async def _serve(invocation: Invocation) -> None:
+    settings = invocation.settings
+    daemon = PlannerDaemon(settings, reload=lambda: parse(invocation.arguments, os.environ).settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)

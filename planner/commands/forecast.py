@@ -1,0 +1,26 @@
+"""The flags of ``forecast``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from planner.commands.values import Group, add_output
+
+
+def add_flags(group: Group) -> None:
+    """Declare them."""
+    add = group.add_argument
+    add("--trace", type=Path, metavar="FILE", required=True, help="Recorded requests, as for simulate.")
+    add(
+        "--predictors",
+        metavar="NAMES",
+        default="auto,constant,kalman,arima",
+        help="Predictors to try, separated by commas. (default: auto,constant,kalman,arima)",
+    )
+    add(
+        "--horizons",
+        metavar="STEPS",
+        default="1,2,3",
+        help="Intervals to look ahead, separated by commas. (default: 1,2,3)",
+    )
+    add_output(group, "forecast-output", "the plot")

@@ -1,0 +1,97 @@
+"""The commands there are; a new one is one entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from planner.commands import demo, forecast, simulate
+from planner.commands.values import Group
+from planner.settings import GROUPS, OptionGroup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command, which may have others below it.
+
+    Attributes:
+        name: Its word on the command line.
+        summary: What it does, for help.
+        target: ``module:function`` that carries it out: it takes an ``Invocation`` and returns the exit code. The
+            module is imported when the command is given, so that none waits for the libraries of another. Empty for
+            a command that only has others below it.
+        add_flags: Declares the flags that it has beside the settings; their names are no settings' names.
+        title: Heading of those flags in its help.
+        groups: The groups of settings that are flags of it.
+        below: The commands below it: ``profile`` has ``profile show``.
+    """
+
+    name: str
+    summary: str
+    target: str = ""
+    add_flags: Callable[[Group], None] | None = None
+    title: str = "Options of this command"
+    groups: tuple[type[OptionGroup], ...] = GROUPS
+    below: tuple[Command, ...] = ()
+
+    def load(self) -> Callable[[Any], int]:
+        """The function that carries it out."""
+        module, _, function = self.target.partition(":")
+        carry_out: Callable[[Any], int] = getattr(import_module(module), function)
+        return carry_out
+
+
+RUN = Command(name="run", summary="observe, decide and scale until stopped (the default)", target="planner.service:run")
+COMMANDS: tuple[Command, ...] = (
+    RUN,
+    Command(
+        name="check",
+        summary="look whether a run would work, and say how to mend what would not",
+        target="planner.checkup:check",
+    ),
+    Command(
+        name="demo",
+        summary="watch the planner drive an embedded deployment, without installing anything",
+        target="planner.demo.show:demo",
+        add_flags=demo.add_flags,
+        title="Demo",
+    ),
+    Command(
+        name="simulate",
+        summary="see what it would do to your traffic, and how others compare",
+        target="planner.simulate.command:simulate",
+        add_flags=simulate.add_flags,
+        title="Simulation",
+    ),
+    Command(
+        name="forecast",
+        summary="see which predictor knows your traffic best",
+        target="planner.simulate.backtest:forecast",
+        add_flags=forecast.add_flags,
+        title="Backtest",
+    ),
+)
+
+
+def find(arguments: Sequence[str]) -> tuple[tuple[Command, ...], list[str]]:
+    """The command that arguments begin with, as its path from the top, and the arguments after it.
+
+    Raises:
+        LookupError: A word is no command.
+    """
+    path, rest, choices = list[Command](), list(arguments), COMMANDS
+    while choices and rest and not rest[0].startswith("-"):
+        chosen = next((command for command in choices if command.name == rest[0]), None)
+        if chosen is None:
+            words = " ".join([*(command.name for command in path), rest[0]])
+            raise LookupError(f"command {words!r} is unknown; choose from {', '.join(_names(choices))}")
+        path.append(chosen)
+        choices = chosen.below
+        del rest[0]
+    return tuple(path) or (RUN,), rest
+
+
+def _names(commands: Sequence[Command]) -> Iterator[str]:
+    return (command.name for command in commands)

@@ -1,0 +1,18 @@
+"""The settings: every option of the planner with its default, unit, bounds and help, a group a file."""
+
+from planner.settings.decision import NO_BUDGET
+from planner.settings.options import OptionGroup, extra, flag
+from planner.settings.settings import GROUPS, Found, Settings, environment_names, from_environment, reloadable_names
+
+__all__ = [
+    "GROUPS",
+    "NO_BUDGET",
+    "Found",
+    "OptionGroup",
+    "Settings",
+    "environment_names",
+    "extra",
+    "flag",
+    "from_environment",
+    "reloadable_names",
+]

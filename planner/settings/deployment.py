@@ -1,0 +1,33 @@
+"""What is scaled, and where decisions go."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from planner.settings.options import OptionGroup, option
+
+
+class DeploymentOptions(OptionGroup):
+    """What is scaled, and where decisions go."""
+
+    title: ClassVar[str] = "Deployment"
+
+    environment: Literal["kubernetes", "virtual"] = option(
+        "kubernetes",
+        "Where decisions go: a DynamoGraphDeployment, or any orchestrator that reads and acknowledges them.",
+    )
+    backend: Literal["vllm", "sglang", "trtllm", "mocker"] = option(
+        "vllm", "Engine of the workers; names the components of a deployment."
+    )
+    namespace: str = option(
+        "dynamo",
+        "Dynamo namespace of the deployment.",
+        env=("DYN_NAMESPACE",),
+        min_length=1,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    )
+    model_name: str | None = option(
+        None,
+        "Model to observe, in any case. Left out, it is the only one that the frontends serve.",
+    )
+    no_operation: bool = option(False, "Observe, forecast and explain, but scale nothing.")

@@ -1,0 +1,31 @@
+"""What the planner tells of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from planner.settings.options import OptionGroup, option
+
+
+class ReportOptions(OptionGroup):
+    """What the planner tells of itself."""
+
+    title: ClassVar[str] = "Logs and metrics"
+
+    metric_reporting_prometheus_port: int = option(
+        0,
+        "Port of the planner's own metrics, health and decisions; 0 for none.",
+        env=("PLANNER_PROMETHEUS_PORT",),
+        ge=0,
+        le=65535,
+    )
+    metric_reporting_host: str = option("0.0.0.0", "Address that port listens on.")  # noqa: S104
+    decision_history: int = option(
+        500, "Decisions kept in memory for /api/v1/decisions.", unit="decisions", ge=1, le=100_000
+    )
+    log_dir: Path | None = option(None, "Folder for a rotated log file beside the console.")
+    log_level: Literal["debug", "info", "warning", "error"] = option("info", "Least severe message shown.")
+    log_format: Literal["auto", "console", "json"] = option(
+        "auto", "Format of the console log; auto is console on a terminal and json elsewhere."
+    )
