@@ -29,6 +29,7 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
     WAITING = "waiting"
     SKIPPED = "skipped"
+    STANDBY = "standby"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,8 @@ class Applied:
 
     Attributes:
         outcome: ``applied``, ``unchanged`` (it already stood), ``waiting`` (an earlier one is still being carried
-            out, so this one was not handed over) or ``skipped`` (the connector never acts).
+            out, so this one was not handed over), ``skipped`` (the connector never acts) or ``standby`` (another
+            planner leads, or may soon).
         detail: One sentence for the log.
         overdue: An earlier decision was given up on after it had not been acknowledged in time.
     """
@@ -77,6 +79,11 @@ class Connector(ABC):
     @abstractmethod
     async def check(self) -> list[Finding]:
         """Look, without changing anything, whether a run would work."""
+
+    @property
+    def leading(self) -> bool:
+        """Whether decisions are acted on now; false while another planner scales or nothing ever is."""
+        return True
 
     @property
     def warnings(self) -> tuple[str, ...]:

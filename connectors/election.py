@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
+from connectors.base import ConnectorError
 from planner.log import get_logger
 
 # So much longer than the retry period may a wait be, so that planners started together do not stay in step.
@@ -81,7 +82,7 @@ class Fence(Protocol):
         ...
 
 
-class FencedError(Exception):
+class FencedError(ConnectorError):
     """Another planner is the leader, or may soon be: nothing may be changed."""
 
 
@@ -103,12 +104,12 @@ class ElectionTimes:
         """Refuse times under which two planners could lead, or none for long.
 
         Raises:
-            ValueError: They are not in order; the message names the options.
+            ValueError: They are not in order.
         """
         if not self.duration_s > self.deadline_s > self.retry_s > 0:
             raise ValueError(
-                f"--leader-elect-lease-duration {self.duration_s:g}, --leader-elect-renew-deadline {self.deadline_s:g} "
-                f"and --leader-elect-retry-period {self.retry_s:g} must be above 0 and each shorter than the one before"
+                f"duration {self.duration_s:g} s, deadline {self.deadline_s:g} s and retry {self.retry_s:g} s must be "
+                "above 0 and each shorter than the one before"
             )
 
     @property

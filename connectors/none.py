@@ -34,6 +34,11 @@ class NoOperationConnector(Connector):
             detail=f"no operation: prefill={decision.prefill}, decode={decision.decode} were not asked for",
         )
 
+    @property
+    def leading(self) -> bool:
+        """Never."""
+        return False
+
     async def check(self) -> list[Finding]:
         """What the connector looked through finds."""
         own = Finding(subject="connector", health=Health.OK, detail="no operation: nothing will be scaled")

@@ -84,6 +84,10 @@ def make_connector(settings: Settings, now: Now) -> Connector:
             f"--environment {settings.environment} is not in this version; it has {', '.join(CONNECTORS)}. "
             "Use --environment virtual and let an orchestrator follow the decisions"
         )
+    if settings.leader_elect and settings.environment != "kubernetes":
+        raise ConnectorError(
+            f"--leader-elect needs --environment kubernetes; with --environment {settings.environment} run one planner"
+        )
     connector = CONNECTORS[settings.environment](settings, now)
     return NoOperationConnector(connector) if settings.no_operation else connector
 

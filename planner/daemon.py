@@ -78,6 +78,7 @@ class PlannerDaemon:
         self.source = source or make_source(settings, self.clock.now)
         self.connector = connector or make_connector(settings, self.clock.now)
         self.metrics = PlannerMetrics()
+        self.metrics.leader.set_function(lambda: float(self.connector.leading))
         self.history = History(settings.decision_history)
         self._meter = GpuMeter(prefill_gpus=settings.prefill_engine_num_gpu, decode_gpus=settings.decode_engine_num_gpu)
         self._reload = reload
@@ -90,11 +91,12 @@ class PlannerDaemon:
         self._server = self._make_server()
 
     def _make_server(self) -> ReportServer | None:
-        if not self.settings.metric_reporting_prometheus_port:
+        ports = self.settings.report_ports
+        if not ports:
             return None
         return ReportServer(
             host=self.settings.metric_reporting_host,
-            port=self.settings.metric_reporting_prometheus_port,
+            ports=ports,
             registry=self.metrics.registry,
             history=self.history,
             healthy=self._trouble,
@@ -291,7 +293,7 @@ class PlannerDaemon:
             self.metrics.connector_failures.inc()
             log.error("decision not handed over; it is tried again at the next adjustment", detail=str(error))  # noqa: TRY400
             return None
-        self._unsettled = applied.outcome is Outcome.WAITING
+        self._unsettled = applied.outcome in (Outcome.WAITING, Outcome.STANDBY)
         return applied
 
     def _report(self, record: Record) -> None:

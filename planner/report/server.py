@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -12,13 +12,16 @@ from planner.report.record import History
 
 
 class ReportServer:
-    """Serves ``/metrics``, ``/healthz``, ``/readyz`` and ``/api/v1/decisions``; everything is read-only."""
+    """Serves ``/metrics``, health and ``/api/v1/decisions``, read-only, the same on every port.
+
+    Health is at ``/healthz`` and ``/readyz``, and where the Dynamo operator looks for it, at ``/live`` and ``/health``.
+    """
 
     def __init__(
         self,
         *,
         host: str,
-        port: int,
+        ports: Sequence[int],
         registry: CollectorRegistry,
         history: History,
         healthy: Callable[[], str | None],
@@ -28,14 +31,14 @@ class ReportServer:
 
         Args:
             host: Address to listen on.
-            port: Port to listen on; 0 takes any free one.
+            ports: Ports to listen on; 0 takes any free one.
             registry: The metrics.
             history: The recent decisions.
             healthy: Says why the planner should be restarted; None if it need not.
             ready: Says why the planner does not do its work yet; None if it does.
         """
         self._host = host
-        self._port = port
+        self._ports = ports
         self._registry = registry
         self._history = history
         self._healthy = healthy
@@ -44,29 +47,32 @@ class ReportServer:
 
     @property
     def port(self) -> int:
-        """The port listened on."""
+        """The first port listened on."""
         if self._runner is None or not self._runner.addresses:
-            return self._port
+            return self._ports[0]
         return int(self._runner.addresses[0][1])
 
     async def start(self) -> None:
         """Listen.
 
         Raises:
-            OSError: The port cannot be had.
+            OSError: A port cannot be had.
         """
         app = web.Application()
         app.add_routes(
             [
                 web.get("/metrics", self._metrics),
                 web.get("/healthz", self._health),
+                web.get("/live", self._health),
                 web.get("/readyz", self._readiness),
+                web.get("/health", self._readiness),
                 web.get("/api/v1/decisions", self._decisions),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        for port in self._ports:
+            await web.TCPSite(self._runner, self._host, port).start()
 
     async def close(self) -> None:
         """Stop listening."""

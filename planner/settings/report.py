@@ -20,7 +20,14 @@ class ReportOptions(OptionGroup):
         ge=0,
         le=65535,
     )
-    metric_reporting_host: str = option("0.0.0.0", "Address that port listens on.")  # noqa: S104
+    system_port: int = option(
+        0,
+        "Second port with the same pages, where the Dynamo operator looks for /live and /health; 0 or -1 for none.",
+        env=("DYN_SYSTEM_PORT",),
+        ge=-1,
+        le=65535,
+    )
+    metric_reporting_host: str = option("0.0.0.0", "Address that these ports listen on.")  # noqa: S104
     decision_history: int = option(
         500, "Decisions kept in memory for /api/v1/decisions.", unit="decisions", ge=1, le=100_000
     )
@@ -29,3 +36,10 @@ class ReportOptions(OptionGroup):
     log_format: Literal["auto", "console", "json"] = option(
         "auto", "Format of the console log; auto is console on a terminal and json elsewhere."
     )
+
+    @property
+    def report_ports(self) -> tuple[int, ...]:
+        """The ports that serve metrics, health and decisions, each once."""
+        return tuple(
+            dict.fromkeys(port for port in (self.metric_reporting_prometheus_port, self.system_port) if port > 0)
+        )

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from planner.settings.decision import DecisionOptions
 from planner.settings.deployment import DeploymentOptions
+from planner.settings.election import ElectionOptions
 from planner.settings.forecast import ForecastOptions
 from planner.settings.options import OptionGroup, extra
 from planner.settings.profile import ProfileOptions
@@ -30,6 +31,7 @@ class Settings(
     ForecastOptions,
     SourceOptions,
     VirtualOptions,
+    ElectionOptions,
     ReportOptions,
     BaseSettings,
 ):

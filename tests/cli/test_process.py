@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
@@ -94,6 +95,21 @@ def test_an_environment_that_is_not_there_yet_ends_with_2():
     refused = run("--environment", "kubernetes", "--profile-results-dir", sample_profile_dir())
     assert refused.returncode == 2
     assert "--environment kubernetes" in refused.stderr
+
+
+def test_leader_election_where_there_is_no_lease_ends_with_2(flags):
+    refused = run(*flags, "--leader-elect")
+    assert refused.returncode == 2
+    assert "--leader-elect needs --environment kubernetes" in refused.stderr
+
+
+def test_the_ports_that_the_dynamo_operator_knows_are_served(start, free_port):
+    metrics, system = free_port(), free_port()
+    process = start("--metric-reporting-prometheus-port", metrics, "--system-port", system)
+    log_until(process, "No scaling needed")
+    for port, path in ((metrics, "metrics"), (system, "live"), (system, "health")):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=PATIENCE_S) as answer:
+            assert answer.status == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

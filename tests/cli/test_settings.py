@@ -127,6 +127,8 @@ def test_lists_from_flags_and_environment():
         (["--max-gpu-budget", "1"], ["--max-gpu-budget 1", "at least 2"]),
         (["--max-gpu-budget", "5", "--min-endpoint", "2", "--decode-engine-num-gpu", "2"], ["take 6 GPUs"]),
         (["--metrics-source", "scrape"], ["--frontend-metrics-url"]),
+        (["--leader-elect-renew-deadline", "20"], ["--leader-elect-renew-deadline 20", "shorter than the one before"]),
+        (["--leader-elect-resource-name", "Not_A_Name"], ["--leader-elect-resource-name", "'Not_A_Name'"]),
         (["--prometheus-username", "u"], ["--prometheus-password"]),
         (["--no-such-flag"], ["--no-such-flag"]),
         (["fly"], ["'fly'", "run, check, demo"]),

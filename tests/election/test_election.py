@@ -233,7 +233,7 @@ def test_a_stop_cut_off_in_the_middle_of_a_renewal_still_releases(make_world, ma
 
 @pytest.mark.parametrize(("duration", "deadline", "retry"), [(10, 10, 2), (15, 2, 2), (15, 10, 0), (5, 10, 2)])
 def test_times_that_are_not_safe_are_refused(duration, deadline, retry):
-    with pytest.raises(ValueError, match="--leader-elect-renew-deadline"):
+    with pytest.raises(ValueError, match="each shorter than the one before"):
         ElectionTimes(duration_s=duration, deadline_s=deadline, retry_s=retry)
 
 

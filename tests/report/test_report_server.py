@@ -25,7 +25,7 @@ async def serve(history):
     async def start(healthy=lambda: None, ready=lambda: None):
         metrics = PlannerMetrics()
         server = ReportServer(
-            host="127.0.0.1", port=0, registry=metrics.registry, history=history, healthy=healthy, ready=ready
+            host="127.0.0.1", ports=[0], registry=metrics.registry, history=history, healthy=healthy, ready=ready
         )
         await server.start()
         servers.append(server)
@@ -52,6 +52,35 @@ async def test_health_and_readiness(serve):
         answer = await client.get("/healthz")
         assert (answer.status_code, answer.text) == (503, "stuck\n")
         assert (await client.get("/readyz")).status_code == 503
+
+
+async def test_health_is_where_the_dynamo_operator_looks_for_it(serve):
+    async with await serve(healthy=lambda: "stuck") as client:
+        assert (await client.get("/live")).status_code == 503
+        assert (await client.get("/health")).status_code == 200
+    async with await serve(ready=lambda: "no adjustment made yet") as client:
+        assert (await client.get("/live")).status_code == 200
+        assert (await client.get("/health")).status_code == 503
+
+
+async def test_every_port_serves_the_same(history, free_port):
+    ports = [free_port(), free_port()]
+    server = ReportServer(
+        host="127.0.0.1",
+        ports=ports,
+        registry=PlannerMetrics().registry,
+        history=history,
+        healthy=lambda: None,
+        ready=lambda: None,
+    )
+    await server.start()
+    try:
+        async with httpx.AsyncClient() as client:
+            for port in ports:
+                for page in ("/metrics", "/live"):
+                    assert (await client.get(f"http://127.0.0.1:{port}{page}")).status_code == 200
+    finally:
+        await server.close()
 
 
 async def test_recent_decisions_with_their_explanations(serve):
