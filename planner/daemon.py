@@ -80,7 +80,8 @@ class PlannerDaemon:
         self.metrics = PlannerMetrics()
         self.metrics.leader.set_function(lambda: float(self.connector.leading))
         self.history = History(settings.decision_history)
-        self._meter = GpuMeter(prefill_gpus=settings.prefill_engine_num_gpu, decode_gpus=settings.decode_engine_num_gpu)
+        prefill_gpus, decode_gpus = self.planner.engine_gpus
+        self._meter = GpuMeter(prefill_gpus=prefill_gpus, decode_gpus=decode_gpus)
         self._reload = reload
         self._reload_requested = False
         self._on_record = on_record
@@ -325,11 +326,12 @@ class PlannerDaemon:
             changed = {name for name in Settings.model_fields if getattr(wanted, name) != getattr(self.settings, name)}
             taken = changed & set(reloadable_names())
             values = self.settings.model_dump() | {name: getattr(wanted, name) for name in taken}
-            self.settings = Settings(**values)
+            settings = Settings(**values)
+            self.planner.reconfigure(settings)
+            self.settings = settings
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the loop goes on
             log.error("settings not reloaded; the old ones stand", detail=str(error))  # noqa: TRY400
             return
-        self.planner.reconfigure(self.settings)
         log.info("settings reloaded", taken=sorted(map(flag, taken)))
         if changed - taken:
             log.warning("these need a restart to change", options=sorted(map(flag, changed - taken)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from planner.core.budget import Limits
@@ -17,7 +18,7 @@ from planner.core.throughput import ThroughputSizing
 from planner.settings import NO_BUDGET, Settings
 from planner.simulation.trace import Trace
 from predictors import Fitter, InlineFitter, PredictorOptions, SeriesPredictor, make_predictor
-from profiles import EngineProfile, load_profiles
+from profiles import EngineProfile, ProfileError, load_profiles
 
 SIZINGS: Mapping[str, Callable[[EngineProfile, Settings], Sizing]] = {
     "slo": lambda profile, settings: SloSizing(
@@ -52,7 +53,7 @@ class Planner:
             predictors: The forecasts of one's own; those that the settings name if left out.
 
         Raises:
-            profiles.ProfileError: There is no usable profile.
+            profiles.ProfileError: There is no usable profile, or the budget cannot hold the minimum of its engines.
             planner.simulation.trace.TraceError: The trace to warm up with cannot be used.
         """
         self.settings = settings
@@ -67,7 +68,8 @@ class Planner:
         )
         self._past = Trace(settings.load_predictor_warmup_trace) if settings.load_predictor_warmup_trace else None
         self._warm_intervals = self._past.intervals(settings.adjustment_interval) if self._past else []
-        self._policy = Policy(self.profile, SIZINGS[settings.sizing](self.profile, settings), demand, _rules(settings))
+        sizing = SIZINGS[settings.sizing](self.profile, settings)
+        self._policy = Policy(self.profile, sizing, demand, self._rules(settings))
 
     def step(self, observation: Observation) -> Decision:
         """Learn from an observation and decide: one adjustment.
@@ -122,9 +124,39 @@ class Planner:
         return self._policy.react(observation)
 
     def reconfigure(self, settings: Settings) -> None:
-        """Go on with other targets, limits and patience; what is fixed at start stays as it is."""
+        """Go on with other targets, limits and patience; what is fixed at start stays as it is.
+
+        Raises:
+            profiles.ProfileError: The new budget cannot hold the minimum of engines as large as they are.
+        """
+        self._policy.obey(self._rules(settings))
         self.settings = settings
-        self._policy.obey(_rules(settings))
+
+    @property
+    def engine_gpus(self) -> tuple[int, int]:
+        """GPUs of one prefill and of one decode worker: as configured, or else as profiled."""
+        return (
+            self.settings.prefill_engine_num_gpu or self.profile.prefill.gpus,
+            self.settings.decode_engine_num_gpu or self.profile.decode.gpus,
+        )
+
+    def _rules(self, settings: Settings) -> Rules:
+        prefill_gpus, decode_gpus = self.engine_gpus
+        if problem := settings.over_budget(prefill_gpus, decode_gpus):
+            raise ProfileError(problem)
+        return Rules(
+            targets=Targets(ttft_ms=settings.ttft, itl_ms=settings.itl),
+            limits=Limits(
+                min_endpoint=settings.min_endpoint,
+                max_gpus=None if settings.max_gpu_budget == NO_BUDGET else settings.max_gpu_budget,
+                prefill_gpus=prefill_gpus,
+                decode_gpus=decode_gpus,
+            ),
+            correct=not settings.no_correction,
+            scale_down_window_s=settings.scale_down_window_s,
+            idle_intervals=settings.idle_intervals,
+            worker_startup_s=settings.worker_startup,
+        )
 
 
 def load_profile(settings: Settings) -> EngineProfile:
@@ -133,13 +165,17 @@ def load_profile(settings: Settings) -> EngineProfile:
     Raises:
         profiles.ProfileError: It is missing or unusable.
     """
-    return load_profiles(
+    profile = load_profiles(
         settings.profile_results_dir,
         prefill_gpus=settings.prefill_engine_num_gpu,
         decode_gpus=settings.decode_engine_num_gpu,
         prefill_select=_pairs(settings.prefill_profile_select),
         decode_select=_pairs(settings.decode_profile_select),
     )
+    # A backend that nobody chose says nothing of the deployment.
+    backend = settings.backend if "backend" in settings.model_fields_set else None
+    mismatches = profile.provenance.mismatches(model=settings.model_name, backend=backend)
+    return replace(profile, warnings=(*profile.warnings, *mismatches))
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
@@ -157,19 +193,3 @@ def _make_series(settings: Settings, fitter: Fitter) -> tuple[SeriesPredictor, .
         kalman_min_points=settings.kalman_min_points,
     )
     return tuple(make_predictor(settings.load_predictor, options, fitter) for _ in range(3))
-
-
-def _rules(settings: Settings) -> Rules:
-    return Rules(
-        targets=Targets(ttft_ms=settings.ttft, itl_ms=settings.itl),
-        limits=Limits(
-            min_endpoint=settings.min_endpoint,
-            max_gpus=None if settings.max_gpu_budget == NO_BUDGET else settings.max_gpu_budget,
-            prefill_gpus=settings.prefill_engine_num_gpu,
-            decode_gpus=settings.decode_engine_num_gpu,
-        ),
-        correct=not settings.no_correction,
-        scale_down_window_s=settings.scale_down_window_s,
-        idle_intervals=settings.idle_intervals,
-        worker_startup_s=settings.worker_startup,
-    )

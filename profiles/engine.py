@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from profiles.decode import DecodeProfile
 from profiles.prefill import PrefillProfile
+from profiles.provenance import Provenance
 
 
 class ProfileError(Exception):
@@ -22,9 +23,11 @@ class EngineProfile:
         decode: The decode engine.
         warnings: What looked wrong in the data but can be used, a sentence with figures each.
         files: The files it was read from.
+        provenance: What it is of, and how it was made, as far as ``meta.json`` tells.
     """
 
     prefill: PrefillProfile
     decode: DecodeProfile
     warnings: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)

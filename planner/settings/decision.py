@@ -60,8 +60,18 @@ class DecisionOptions(OptionGroup):
     min_endpoint: int = option(
         1, "Workers that each pool keeps whatever the load.", unit="workers", ge=0, reloadable=True
     )
-    prefill_engine_num_gpu: int = option(1, "GPUs of one prefill worker.", unit="GPUs", ge=1)
-    decode_engine_num_gpu: int = option(1, "GPUs of one decode worker.", unit="GPUs", ge=1)
+    prefill_engine_num_gpu: int | None = option(
+        None,
+        "GPUs of one prefill worker. Left out: what the profile's meta.json says, or else 1.",
+        unit="GPUs",
+        ge=1,
+    )
+    decode_engine_num_gpu: int | None = option(
+        None,
+        "GPUs of one decode worker. Left out: what the profile's meta.json says, or else 1.",
+        unit="GPUs",
+        ge=1,
+    )
     no_correction: bool = option(
         False,
         "Trust the profile as it is: learn no correction factors from observed latencies.",
@@ -84,14 +94,25 @@ class DecisionOptions(OptionGroup):
 
     @model_validator(mode="after")
     def _budget_holds_the_minimum(self) -> Self:
-        least = self.min_endpoint * (self.prefill_engine_num_gpu + self.decode_engine_num_gpu)
-        if self.max_gpu_budget != NO_BUDGET and self.max_gpu_budget < least:
-            raise ValueError(
-                f"--max-gpu-budget {self.max_gpu_budget} cannot hold the minimum: --min-endpoint {self.min_endpoint} "
-                f"of each pool with {self.prefill_engine_num_gpu} + {self.decode_engine_num_gpu} GPUs an engine take "
-                f"{least} GPUs; raise the budget to at least {least} or lower --min-endpoint"
-            )
+        if problem := self.over_budget(self.prefill_engine_num_gpu or 1, self.decode_engine_num_gpu or 1):
+            raise ValueError(problem)
         return self
+
+    def over_budget(self, prefill_gpus: int, decode_gpus: int) -> str | None:
+        """Why the budget cannot hold the minimum of both pools; None if it can.
+
+        Args:
+            prefill_gpus: GPUs of one prefill worker.
+            decode_gpus: GPUs of one decode worker.
+        """
+        least = self.min_endpoint * (prefill_gpus + decode_gpus)
+        if self.max_gpu_budget == NO_BUDGET or self.max_gpu_budget >= least:
+            return None
+        return (
+            f"--max-gpu-budget {self.max_gpu_budget} cannot hold the minimum: --min-endpoint {self.min_endpoint} "
+            f"of each pool with {prefill_gpus} + {decode_gpus} GPUs an engine take "
+            f"{least} GPUs; raise the budget to at least {least} or lower --min-endpoint"
+        )
 
     @property
     def reaction_interval_s(self) -> float:

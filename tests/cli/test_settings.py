@@ -23,8 +23,9 @@ DYNAMO_FLAGS = {
     "--osl": ("500", 150),
     "--max-gpu-budget": ("16", 8),
     "--min-endpoint": ("2", 1),
-    "--decode-engine-num-gpu": ("4", 1),
-    "--prefill-engine-num-gpu": ("2", 1),
+    # Left out, the profile tells; without provenance, as with all of Dynamo's, it is 1.
+    "--decode-engine-num-gpu": ("4", None),
+    "--prefill-engine-num-gpu": ("2", None),
     "--profile-results-dir": ("/data", "profiling_results"),
     "--load-predictor": ("kalman", "auto"),
     "--load-predictor-warmup-trace": ("trace.jsonl", None),
