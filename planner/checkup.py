@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from connectors.base import Connector, ConnectorError
 from planner.assembly import make_connector, make_source
@@ -25,20 +25,23 @@ def check(invocation: Invocation) -> int:
         The exit code: 0, or 1 if a run could not work.
     """
     findings = asyncio.run(check_up(invocation.settings))
-    _print(findings)
-    return EXIT_FAILED if any(finding.health is Health.FAILED for finding in findings) else 0
+    print_findings(findings)
+    failed = sum(finding.health is Health.FAILED for finding in findings)
+    print(f"{failed} of {len(findings)} checks failed: a run could not work." if failed else "A run would work.")  # noqa: T201
+    return EXIT_FAILED if failed else 0
 
 
 async def check_up(settings: Settings) -> list[Finding]:
     """Evaluate settings, profile, source and connector; nothing is changed anywhere."""
     findings = [Finding(subject="settings", health=Health.OK, detail="consistent")]
-    findings += _check_profile(settings)
+    findings += check_profile(settings)
     findings += await _check_source(settings)
     findings += await _check_connector(settings)
     return findings
 
 
-def _check_profile(settings: Settings) -> Iterator[Finding]:
+def check_profile(settings: Settings) -> Iterator[Finding]:
+    """Evaluate the profile, and whether its engines can meet the targets."""
     try:
         profile = load_profile(settings)
     except ProfileError as error:
@@ -114,7 +117,8 @@ async def _check_connector(settings: Settings) -> list[Finding]:
             await connector.close()
 
 
-def _print(findings: list[Finding]) -> None:
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print a table of what was checked."""
     from rich.console import Console  # noqa: PLC0415 - only this command shows tables
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -128,7 +132,3 @@ def _print(findings: list[Finding]) -> None:
     if not console.is_terminal:
         console = Console(width=160)
     console.print(table)
-    failed = sum(finding.health is Health.FAILED for finding in findings)
-    console.print(
-        f"{failed} of {len(findings)} checks failed: a run could not work." if failed else "A run would work."
-    )

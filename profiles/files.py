@@ -35,7 +35,9 @@ SELECTORS = (
 
 _PRE_SWEPT_PREFIX = "use-pre-swept-results:"
 _PRE_SWEPT_FOLDER = Path("pre_swept_results")
-_HOW_TO_GET_DATA = "profile the engine with Dynamo's profiler, or mount the ConfigMap it wrote"
+_HOW_TO_GET_DATA = (
+    "run python -m planner profile estimate or measure, or mount the ConfigMap that Dynamo's profiler wrote"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class RawData:
     """The numbers of one role, checked for shape but not for sense.
 
     Attributes:
-        file: Where they were read.
+        file: Where they were read, or what made them.
         columns: Arrays of equal length by the names of COLUMNS.
         max_kv_tokens: Tokens that the KV cache of a decode engine holds; None for prefill.
     """

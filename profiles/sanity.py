@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from profiles.files import RawData
+from profiles.provenance import Engine
 
 _TOLERANCE = 0.05
 
@@ -70,4 +71,19 @@ def _check_gpus(raw: RawData, derived: str, column: str, ratio: float, gpus: int
         yield (
             f"{raw.file}: {derived} is {ratio:.2f} times {column}, which speaks of engines with {max(1, round(ratio))} "
             f"GPUs; {gpus} are configured. Throughput is derived from the latencies"
+        )
+
+
+def check_gpus(role: str, engine: Engine, configured: int) -> Iterator[str]:
+    """Warnings about engines that are not as large as the profiled one.
+
+    Args:
+        role: ``prefill`` or ``decode``.
+        engine: The profiled engine.
+        configured: GPUs of one engine, as configured.
+    """
+    if engine.gpus is not None and engine.gpus != configured:
+        yield (
+            f"the {role} profile was made with {engine.gpus} GPUs an engine, {configured} are configured: leave "
+            f"--{role}-engine-num-gpu out, set it to {engine.gpus}, or profile the deployed engine"
         )

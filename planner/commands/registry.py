@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from planner.commands import demo, forecast, simulate
+from planner.commands import demo, forecast, profile, simulate
 from planner.commands.values import Group
-from planner.settings import GROUPS, OptionGroup
+from planner.settings import GROUPS, EngineOptions, OptionGroup, ProfileOptions, TargetOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,40 @@ class Command:
 
 
 RUN = Command(name="run", summary="observe, decide and scale until stopped (the default)", target="planner.service:run")
+PROFILE_COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="show",
+        summary="a profile as tables and plots, with the operating point for the targets",
+        target="planner.profile.show:show",
+        add_flags=profile.add_show_flags,
+        title="Show",
+        groups=(TargetOptions, ProfileOptions),
+    ),
+    Command(
+        name="check",
+        summary="whether a profile makes sense, with figures",
+        target="planner.profile.check:check",
+        add_flags=profile.add_check_flags,
+        title="Check",
+        groups=(EngineOptions, TargetOptions, ProfileOptions),
+    ),
+    Command(
+        name="diff",
+        summary="two profiles side by side",
+        target="planner.profile.diff:diff",
+        add_flags=profile.add_diff_flags,
+        title="Compare",
+        groups=(TargetOptions,),
+    ),
+    Command(
+        name="convert",
+        summary="a profile in another layout, or as a ConfigMap",
+        target="planner.profile.convert:convert",
+        add_flags=profile.add_convert_flags,
+        title="Convert",
+        groups=(ProfileOptions,),
+    ),
+)
 COMMANDS: tuple[Command, ...] = (
     RUN,
     Command(
@@ -72,6 +106,7 @@ COMMANDS: tuple[Command, ...] = (
         add_flags=forecast.add_flags,
         title="Backtest",
     ),
+    Command(name="profile", summary="make, read and convert engine profiles", below=PROFILE_COMMANDS),
 )
 
 

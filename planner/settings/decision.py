@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from planner.settings.options import OptionGroup, option
 
@@ -60,18 +60,6 @@ class DecisionOptions(OptionGroup):
     min_endpoint: int = option(
         1, "Workers that each pool keeps whatever the load.", unit="workers", ge=0, reloadable=True
     )
-    prefill_engine_num_gpu: int | None = option(
-        None,
-        "GPUs of one prefill worker. Left out: what the profile's meta.json says, or else 1.",
-        unit="GPUs",
-        ge=1,
-    )
-    decode_engine_num_gpu: int | None = option(
-        None,
-        "GPUs of one decode worker. Left out: what the profile's meta.json says, or else 1.",
-        unit="GPUs",
-        ge=1,
-    )
     no_correction: bool = option(
         False,
         "Trust the profile as it is: learn no correction factors from observed latencies.",
@@ -91,12 +79,6 @@ class DecisionOptions(OptionGroup):
         ge=1,
         reloadable=True,
     )
-
-    @model_validator(mode="after")
-    def _budget_holds_the_minimum(self) -> Self:
-        if problem := self.over_budget(self.prefill_engine_num_gpu or 1, self.decode_engine_num_gpu or 1):
-            raise ValueError(problem)
-        return self
 
     def over_budget(self, prefill_gpus: int, decode_gpus: int) -> str | None:
         """Why the budget cannot hold the minimum of both pools; None if it can.

@@ -16,9 +16,6 @@ class DeploymentOptions(OptionGroup):
         "kubernetes",
         "Where decisions go: a DynamoGraphDeployment, or any orchestrator that reads and acknowledges them.",
     )
-    backend: Literal["vllm", "sglang", "trtllm", "mocker"] = option(
-        "vllm", "Engine of the workers; names the components of a deployment."
-    )
     namespace: str = option(
         "dynamo",
         "Dynamo namespace of the deployment.",

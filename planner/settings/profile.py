@@ -24,3 +24,15 @@ class ProfileOptions(OptionGroup):
     decode_profile_select: KeyValues = option(
         (), "Row of a pre-swept decode profile, as KEY=VALUE pairs; repeat or separate by commas."
     )
+    prefill_engine_num_gpu: int | None = option(
+        None,
+        "GPUs of one prefill worker. Left out: what the profile's meta.json says, or else 1.",
+        unit="GPUs",
+        ge=1,
+    )
+    decode_engine_num_gpu: int | None = option(
+        None,
+        "GPUs of one decode worker. Left out: what the profile's meta.json says, or else 1.",
+        unit="GPUs",
+        ge=1,
+    )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
+from pydantic import model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from planner.settings.decision import DecisionOptions
 from planner.settings.deployment import DeploymentOptions
 from planner.settings.election import ElectionOptions
+from planner.settings.engine import EngineOptions
 from planner.settings.forecast import ForecastOptions
 from planner.settings.options import OptionGroup, extra
 from planner.settings.profile import ProfileOptions
@@ -25,6 +27,7 @@ ENV_PREFIX = "PLANNER_"
 
 class Settings(
     DeploymentOptions,
+    EngineOptions,
     TargetOptions,
     DecisionOptions,
     ProfileOptions,
@@ -43,6 +46,13 @@ class Settings(
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="after")
+    def _budget_holds_the_minimum(self) -> Self:
+        # Engines of a size that only the profile tells are looked at when it is loaded.
+        if problem := self.over_budget(self.prefill_engine_num_gpu or 1, self.decode_engine_num_gpu or 1):
+            raise ValueError(problem)
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -61,7 +61,7 @@ def test_a_row_must_be_chosen_and_the_rows_are_listed(data, write, load):
 def test_nothing_there_names_every_place_and_a_way_out(tmp_path, load):
     with pytest.raises(ProfileError) as refused:
         load(tmp_path)
-    for text in ("raw_data.npz", "prefill_raw_data.json", "prefill.npz", "profile the engine"):
+    for text in ("raw_data.npz", "prefill_raw_data.json", "prefill.npz", "profile estimate or measure"):
         assert text in str(refused.value)
 
 

@@ -1,0 +1,1 @@
+"""The commands below ``profile``: make engine profiles, look at them, write them anew."""
