@@ -1,11 +1,13 @@
 """Decisions for any orchestrator: it reads them, acts, and acknowledges."""
 
+from connectors.virtual.blocking import BlockingVirtualClient
 from connectors.virtual.client import VirtualClientError, VirtualConnectorClient
 from connectors.virtual.connector import Listen, VirtualConnector
 from connectors.virtual.state import VirtualDecision, VirtualState
 from connectors.virtual.store import EmbeddedStore, VirtualStore
 
 __all__ = [
+    "BlockingVirtualClient",
     "EmbeddedStore",
     "Listen",
     "VirtualClientError",

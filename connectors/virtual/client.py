@@ -2,56 +2,33 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from connectors.virtual.links import HttpLink, Link, StoreLink, VirtualClientError
 from connectors.virtual.state import VirtualDecision
 from connectors.virtual.store import VirtualStore
 from planner.core.observation import Workers
 
 if TYPE_CHECKING:
-    import httpx
+    from connectors.virtual.etcd import EtcdAccess
 
-# One long poll; the server answers at the latest after this, so that broken connections are noticed.
-_POLL_S = 30.0
-_LONGEST_PAUSE_S = 10.0
-
-
-class VirtualClientError(Exception):
-    """The planner refused; the message says what and why. Trying again does not help."""
-
-
-class _Link(ABC):
-    """How a client reaches the planner."""
-
-    @abstractmethod
-    async def get(self) -> VirtualDecision: ...
-
-    @abstractmethod
-    async def wait(self) -> VirtualDecision: ...
-
-    @abstractmethod
-    async def complete(self, decision_id: int) -> None: ...
-
-    @abstractmethod
-    async def report(self, prefill: Workers | None, decode: Workers | None) -> None: ...
-
-    @abstractmethod
-    async def close(self) -> None: ...
+__all__ = ["VirtualClientError", "VirtualConnectorClient"]
 
 
 class VirtualConnectorClient:
-    """Follows the decisions of a planner in virtual mode, in this process or over HTTP.
+    """Follows the decisions of a planner in virtual mode: in this process, over HTTP, or through etcd.
 
         async with VirtualConnectorClient.connect("http://127.0.0.1:9086") as client:
             async for decision in client:
                 await scale(decision.num_prefill_workers, decision.num_decode_workers)
                 await client.complete(decision)
 
-    Acknowledge a decision when its workers serve: until then the planner holds the next one back.
+    Acknowledge a decision when its workers serve: until then the planner holds the next one back. Whatever passes by
+    itself (a planner or etcd that restarts, a network that fails, a disk that is full) is waited for; what trying
+    again cannot mend raises VirtualClientError.
     """
 
     def __init__(self, store: VirtualStore) -> None:
@@ -60,19 +37,43 @@ class VirtualConnectorClient:
         Args:
             store: The store of its VirtualConnector.
         """
-        self._link: _Link = _InProcess(store)
+        self._link: Link = StoreLink(store, owned=False)
 
     @classmethod
-    def connect(cls, url: str, *, token: str | None = None, timeout_s: float = 10.0) -> Self:
+    def connect(
+        cls, url: str, *, token: str | None = None, ca_file: Path | str | None = None, timeout_s: float = 10.0
+    ) -> Self:
         """Follow a planner over HTTP; it may start later, stop and come back.
 
         Args:
             url: Where it listens (``--virtual-listen``), such as ``http://127.0.0.1:9086``.
             token: The bearer token, if it wants one.
+            ca_file: Certificates to trust instead of the system's, for ``https://``.
             timeout_s: Longest time a request may take beyond the wait it asks for, seconds.
+
+        Raises:
+            OSError: The file of certificates cannot be loaded.
         """
+        return cls._over(HttpLink(url, token=token, ca_file=ca_file, timeout_s=timeout_s))
+
+    @classmethod
+    def etcd(cls, access: EtcdAccess, *, namespace: str, lease_ttl_s: int = 30) -> Self:
+        """Follow a planner through etcd, be it this one or NVIDIA Dynamo's; both may start later.
+
+        Args:
+            access: How to reach etcd, such as ``EtcdAccess(endpoints=["http://10.0.0.5:2379"])``.
+            namespace: The namespace that the planner decides for.
+            lease_ttl_s: How long acknowledgements and reports outlive this process, seconds.
+        """
+        from connectors.virtual.etcd import EtcdGateway, FollowingStore  # noqa: PLC0415 - HTTP goes without
+
+        store = FollowingStore(EtcdGateway(access), namespace, lease_ttl_s=lease_ttl_s)
+        return cls._over(StoreLink(store, owned=True))
+
+    @classmethod
+    def _over(cls, link: Link) -> Self:
         client = cls.__new__(cls)
-        client._link = _OverHttp(url, token, timeout_s)
+        client._link = link
         return client
 
     async def get(self) -> VirtualDecision:
@@ -120,102 +121,3 @@ class VirtualConnectorClient:
     ) -> None:
         """Close the connections."""
         await self.close()
-
-
-class _InProcess(_Link):
-    def __init__(self, store: VirtualStore) -> None:
-        self._store = store
-
-    async def get(self) -> VirtualDecision:
-        return self._store.state.decision
-
-    async def wait(self) -> VirtualDecision:
-        state = self._store.state
-        while state.acknowledged:
-            state = await self._store.changed(state)
-        return state.decision
-
-    async def complete(self, decision_id: int) -> None:
-        try:
-            await self._store.update(lambda state: state.complete(decision_id))
-        except ValueError as error:
-            raise VirtualClientError(str(error)) from None
-
-    async def report(self, prefill: Workers | None, decode: Workers | None) -> None:
-        await self._store.update(lambda state: state.report(prefill, decode))
-
-    async def close(self) -> None:
-        """The store belongs to the connector."""
-
-
-class _OverHttp(_Link):
-    def __init__(self, url: str, token: str | None, timeout_s: float) -> None:
-        import httpx  # noqa: PLC0415 - in process nobody needs it
-
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers=[(b"Authorization", f"Bearer {token.strip()}".encode())] if token else [],
-            timeout=httpx.Timeout(timeout_s, read=timeout_s + _POLL_S),
-        )
-
-    async def get(self) -> VirtualDecision:
-        return _decision((await self._request("GET", "/api/v1/decision")).json())
-
-    async def wait(self) -> VirtualDecision:
-        while True:
-            response = await self._request("GET", "/api/v1/decision/wait", params={"timeout": _POLL_S})
-            if response.status_code != 204:
-                return _decision(response.json())
-
-    async def complete(self, decision_id: int) -> None:
-        await self._request("POST", f"/api/v1/decision/{decision_id}/complete")
-
-    async def report(self, prefill: Workers | None, decode: Workers | None) -> None:
-        pools = {"prefill": prefill, "decode": decode}
-        if body := {name: asdict(workers) for name, workers in pools.items() if workers is not None}:
-            await self._request("PUT", "/api/v1/workers", json=body)
-
-    async def close(self) -> None:
-        await self._http.aclose()
-
-    async def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Send a request until it is answered; every one of them may be sent twice.
-
-        Raises:
-            VirtualClientError: The planner refused it.
-        """
-        import httpx  # noqa: PLC0415
-        from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential  # noqa: PLC0415
-
-        transient = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError, httpx.ProxyError)
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type((*transient, _UnavailableError)),
-            wait=wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE_S),
-            reraise=True,
-        ):
-            with attempt:
-                try:
-                    response = await self._http.request(method, path, **arguments)
-                except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
-                    raise VirtualClientError(f"{self._http.base_url}: {error}") from error
-                if response.status_code in (429, 502, 503, 504):
-                    raise _UnavailableError
-        if response.is_error:
-            raise VirtualClientError(_problem(response))
-        return response
-
-
-class _UnavailableError(Exception):
-    """The planner, or what stands before it, cannot answer for the moment."""
-
-
-def _decision(body: dict[str, Any]) -> VirtualDecision:
-    return VirtualDecision(body["num_prefill_workers"], body["num_decode_workers"], body["decision_id"])
-
-
-def _problem(response: httpx.Response) -> str:
-    try:
-        detail = response.json().get("detail", "")
-    except (ValueError, AttributeError):
-        detail = ""
-    return f"{response.request.method} {response.request.url.path}: HTTP {response.status_code} {detail}".rstrip()

@@ -123,7 +123,7 @@ class VirtualConnector(Connector):
 
     async def workers(self) -> WorkerCounts:
         """What the orchestrator reported, or else what it last completed, and what is outstanding."""
-        state = self.store.state
+        state = await self.store.read()
         completed = state.completed or (None, None)
         wanted = (None, None) if state.acknowledged else state.decision.targets
         return WorkerCounts(
@@ -132,7 +132,7 @@ class VirtualConnector(Connector):
 
     async def apply(self, decision: Decision) -> Applied:
         """Publish a decision, unless it stands already or the one before is not yet acknowledged."""
-        state = self.store.state
+        state = await self.store.read()
         targets = (decision.prefill, decision.decode)
         if targets == state.decision.targets:
             return Applied(outcome=Outcome.UNCHANGED, detail=f"decision {state.decision.decision_id} says so already")

@@ -56,8 +56,9 @@ class VirtualState:
         return self.scaled_decision_id >= self.decision.decision_id
 
     def decide(self, prefill: int, decode: int, time: float) -> VirtualState:
-        """The state after a new decision."""
-        decision = VirtualDecision(prefill, decode, self.decision.decision_id + 1)
+        """The state after a new decision, with a number that nobody has completed yet."""
+        number = max(self.decision.decision_id, self.scaled_decision_id) + 1
+        decision = VirtualDecision(prefill, decode, number)
         return replace(self, decision=decision, decided_at=time)
 
     def complete(self, decision_id: int) -> VirtualState:

@@ -19,6 +19,10 @@ _VERSION = 1
 _NOT_UNDERSTOOD = (ValueError, ArithmeticError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
 
+class StoreRefusedError(ConnectorError):
+    """The store can be reached and refuses: trying again does not help."""
+
+
 class VirtualStore(ABC):
     """Keeps one state, changes it step by step, and wakes who waits for a change.
 
@@ -32,6 +36,14 @@ class VirtualStore(ABC):
     @abstractmethod
     def state(self) -> VirtualState:
         """The state now."""
+
+    async def read(self) -> VirtualState:
+        """The state as it is known for sure, where ``state`` may lag behind or not be known yet.
+
+        Raises:
+            ConnectorError: It is not known.
+        """
+        return self.state
 
     @abstractmethod
     async def start(self) -> None:
