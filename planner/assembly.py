@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -10,6 +11,9 @@ from connectors.base import Connector, ConnectorError
 from connectors.none import NoOperationConnector
 from planner.settings import Settings
 from planner.sources.base import Source
+
+if TYPE_CHECKING:
+    from connectors.virtual.store import VirtualStore
 
 Now = Callable[[], float]
 
@@ -93,16 +97,43 @@ def make_connector(settings: Settings, now: Now) -> Connector:
 
 
 def _virtual(settings: Settings, now: Now) -> Connector:
-    from connectors.virtual import EmbeddedStore, Listen, VirtualConnector  # noqa: PLC0415
+    from connectors.virtual import Listen, VirtualConnector  # noqa: PLC0415
 
     return VirtualConnector(
         now=now,
-        store=EmbeddedStore(settings.state_dir / settings.namespace / "virtual.json"),
+        store=VIRTUAL_STORES[settings.virtual_store](settings, now),
         listen=Listen.parse(settings.virtual_listen),
         token=_virtual_token(settings),
         ack_timeout_s=settings.virtual_ack_timeout,
         blocking=settings.virtual_blocking,
     )
+
+
+def _embedded_store(settings: Settings, _: Now) -> VirtualStore:
+    from connectors.virtual import EmbeddedStore  # noqa: PLC0415
+
+    return EmbeddedStore(settings.state_dir / settings.namespace / "virtual.json")
+
+
+def _etcd_store(settings: Settings, now: Now) -> VirtualStore:
+    from connectors.virtual.etcd import DecidingStore, EtcdAccess, EtcdGateway  # noqa: PLC0415
+
+    access = EtcdAccess(
+        endpoints=settings.etcd_endpoints,
+        username=settings.etcd_username,
+        password=_reveal(settings.etcd_password),
+        ca_file=settings.etcd_ca_file,
+        cert_file=settings.etcd_cert_file,
+        key_file=settings.etcd_key_file,
+        timeout_s=settings.etcd_timeout,
+    )
+    return DecidingStore(EtcdGateway(access), settings.namespace, now=now, lease_ttl_s=settings.etcd_lease_ttl)
+
+
+VIRTUAL_STORES: Mapping[str, Callable[[Settings, Now], VirtualStore]] = {
+    "embedded": _embedded_store,
+    "etcd": _etcd_store,
+}
 
 
 CONNECTORS: Mapping[str, Callable[[Settings, Now], Connector]] = {

@@ -37,6 +37,11 @@ class VirtualStore(ABC):
     def state(self) -> VirtualState:
         """The state now."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why ``state`` says nothing yet; None if it does."""
+        return None
+
     async def read(self) -> VirtualState:
         """The state as it is known for sure, where ``state`` may lag behind or not be known yet.
 

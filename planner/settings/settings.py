@@ -14,6 +14,7 @@ from planner.settings.decision import DecisionOptions
 from planner.settings.deployment import DeploymentOptions
 from planner.settings.election import ElectionOptions
 from planner.settings.engine import EngineOptions
+from planner.settings.etcd import EtcdOptions
 from planner.settings.forecast import ForecastOptions
 from planner.settings.options import OptionGroup, extra
 from planner.settings.profile import ProfileOptions
@@ -34,6 +35,7 @@ class Settings(
     ForecastOptions,
     SourceOptions,
     VirtualOptions,
+    EtcdOptions,
     ElectionOptions,
     ReportOptions,
     BaseSettings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from platformdirs import user_state_dir
 from pydantic import SecretStr, model_validator
@@ -16,6 +16,10 @@ class VirtualOptions(OptionGroup):
 
     title: ClassVar[str] = "Virtual environment"
 
+    virtual_store: Literal["embedded", "etcd"] = option(
+        "embedded",
+        "Where decisions are kept: in a file of this planner, or in etcd as NVIDIA Dynamo's planner keeps them.",
+    )
     virtual_listen: ListenAddress = option(
         "127.0.0.1:9086",
         "HOST:PORT of the HTTP interface for orchestrators; beyond loopback it needs a token.",

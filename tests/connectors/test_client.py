@@ -1,5 +1,6 @@
 import asyncio
 import errno
+import uuid
 
 import pytest
 
@@ -11,9 +12,14 @@ from connectors.virtual import (
     VirtualDecision,
 )
 from connectors.virtual import store as store_module
+from connectors.virtual.etcd import DecidingStore, EtcdAccess, EtcdGateway
 from planner import Workers
 
 BEFORE_THE_FIRST = VirtualDecision(-1, -1, -1)
+
+
+def unique_namespace():
+    return f"test-{uuid.uuid4().hex}"
 
 
 def soon(awaitable):
@@ -21,14 +27,41 @@ def soon(awaitable):
     return asyncio.wait_for(awaitable, 5)
 
 
-@pytest.fixture(params=["in process", "over HTTP"])
-async def connect(request, connector):
-    """Make clients of the connector, reached in either way."""
+@pytest.fixture(params=["in process", "over HTTP", "etcd"])
+def way(request):
+    """How a client reaches the planner."""
+    return request.param
+
+
+@pytest.fixture
+def etcd_access(request):
+    return EtcdAccess(endpoints=[request.getfixturevalue("etcd").url])
+
+
+@pytest.fixture
+async def connector(request, way, make_connector, clock):
+    """A started connector that clients reach in that way."""
+    store = None
+    if way == "etcd":
+        store = DecidingStore(EtcdGateway(request.getfixturevalue("etcd_access")), unique_namespace(), now=clock.now)
+    connector = make_connector(store=store, listen=Listen("127.0.0.1", 0))
+    await connector.start()
+    return connector
+
+
+@pytest.fixture
+async def connect(request, way, connector):
+    """Make clients of the connector, reached in that way."""
     made = []
 
     def make():
-        over_http = request.param == "over HTTP"
-        client = VirtualConnectorClient.connect(connector.url) if over_http else VirtualConnectorClient(connector.store)
+        if way == "etcd":
+            access = request.getfixturevalue("etcd_access")
+            client = VirtualConnectorClient.etcd(access, namespace=connector.store.namespace)
+        elif way == "over HTTP":
+            client = VirtualConnectorClient.connect(connector.url)
+        else:
+            client = VirtualConnectorClient(connector.store)
         made.append(client)
         return client
 
@@ -113,9 +146,9 @@ async def test_waiting_can_be_cancelled(client, connector, decision):
 
 async def test_completing_lets_the_next_decision_out(client, connector, decision):
     await connector.apply(decision(3, 5))
-    assert not connector.store.state.acknowledged
+    assert not (await connector.store.read()).acknowledged
     await client.complete(await client.wait())
-    assert connector.store.state.acknowledged
+    assert (await connector.store.read()).acknowledged
     await connector.apply(decision(4, 6))
     assert await client.get() == VirtualDecision(4, 6, 1)
 
@@ -124,9 +157,9 @@ async def test_completing_twice_changes_nothing(client, connector, decision):
     await connector.apply(decision(3, 5))
     newest = await client.wait()
     await client.complete(newest)
-    before = connector.store.state
+    before = await connector.store.read()
     await client.complete(newest)
-    assert connector.store.state == before
+    assert await connector.store.read() == before
 
 
 async def test_completing_an_older_decision_leaves_the_newest_outstanding(client, connector, decision, clock):
@@ -135,12 +168,12 @@ async def test_completing_an_older_decision_leaves_the_newest_outstanding(client
     clock.time += 600.0
     await connector.apply(decision(4, 6))
     await client.complete(first)
-    assert connector.store.state.scaled_decision_id == 0
+    assert (await connector.store.read()).scaled_decision_id == 0
     second = await soon(client.wait())
     assert second == VirtualDecision(4, 6, 1)
     await client.complete(second)
     await client.complete(first)
-    assert connector.store.state.scaled_decision_id == 1
+    assert (await connector.store.read()).scaled_decision_id == 1
 
 
 @pytest.mark.parametrize("number", [-1, 1, 7])
@@ -148,7 +181,7 @@ async def test_completing_a_decision_that_was_never_made_is_refused(client, conn
     await connector.apply(decision(3, 5))
     with pytest.raises(VirtualClientError, match="decision"):
         await soon(client.complete(VirtualDecision(3, 5, number)))
-    assert connector.store.state.scaled_decision_id == -1
+    assert (await connector.store.read()).scaled_decision_id == -1
 
 
 async def test_completing_before_the_first_decision_is_refused(client):
@@ -208,7 +241,7 @@ async def test_two_clients_follow_one_planner(connect, connector, decision):
     await connector.apply(decision(3, 5))
     assert await asyncio.wait_for(asyncio.gather(*waiting), 1) == [VirtualDecision(3, 5, 0)] * 2
     await asyncio.gather(*(client.complete(VirtualDecision(3, 5, 0)) for client in (one, other)))
-    assert connector.store.state.acknowledged
+    assert (await connector.store.read()).acknowledged
     await one.close()
     assert await other.get() == VirtualDecision(3, 5, 0)
 

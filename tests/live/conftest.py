@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 import signal
 import time
 from dataclasses import dataclass, field
@@ -18,17 +16,6 @@ from aiohttp import web
 
 SCRAPE_INTERVAL = "200ms"
 _READY_WITHIN_S = 30.0
-
-
-def require_binary(name):
-    """The path of a server's binary; without it a test is skipped, but fails where CI is to run everything."""
-    path = shutil.which(name)
-    if path is None:
-        message = f"no {name} binary on PATH; tests/install-servers.sh installs it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
 
 
 class PrometheusServer:
@@ -106,7 +93,7 @@ class PrometheusServer:
 
 
 @pytest.fixture
-async def prometheus(tmp_path, free_port):
+async def prometheus(tmp_path, free_port, require_binary):
     """Starts Prometheus servers: ``await prometheus(targets)`` or ``await prometheus(scrape_configs=[...])``.
 
     ``targets`` are ``host:port`` whose ``/metrics`` is scraped, as one job.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from connectors.base import ConnectorError
-from connectors.virtual.etcd.gateway import EtcdGateway
+from connectors.virtual.etcd.gateway import EtcdGateway, EtcdUnavailableError, LeaseNotFoundError
 from connectors.virtual.etcd.store import LEASE_TTL_S, EtcdStore, log
 from connectors.virtual.state import VirtualState
 
@@ -44,11 +44,16 @@ class DecidingStore(EtcdStore):
         return leader is not None and leader.lease == self._lease != 0
 
     async def read(self) -> VirtualState:
-        """The state; acknowledgements come in by the watch.
+        """The state, as etcd has it now; as it was last seen while etcd does not answer.
 
         Raises:
             ConnectorError: This planner does not lead.
         """
+        try:
+            async with self._writing:
+                await self._refresh_and_restore()
+        except (EtcdUnavailableError, LeaseNotFoundError) as error:
+            log.debug("etcd: going by what was last seen", detail=str(error))
         self._refuse_to_follow()
         return self._state
 
@@ -65,16 +70,22 @@ class DecidingStore(EtcdStore):
         self._mine.clear()
         self._lease = 0
 
-    def _refuse_to_follow(self) -> None:
+    @property
+    def trouble(self) -> str | None:
+        """Why this planner does not lead; None if it does."""
         if self.leads:
-            return
+            return None
         leader = self._entries.get(self._keys.leader)
         if leader is None:
-            raise ConnectorError(self._trouble or f"etcd: nobody leads {self._namespace} for the moment")
-        raise ConnectorError(
-            f"another planner leads {self._namespace} ({leader.value}); this one stands by, and takes over when it is "
+            return self._trouble or f"etcd: nobody leads {self.namespace} for the moment"
+        return (
+            f"another planner leads {self.namespace} ({leader.value}); this one stands by, and takes over when it is "
             f"gone for {self._ttl_s} s. Give each deployment a --namespace of its own if that is not meant"
         )
+
+    def _refuse_to_follow(self) -> None:
+        if self.trouble is not None:
+            raise ConnectorError(self.trouble)
 
     def _understand(self) -> VirtualState:
         base = self._base

@@ -28,6 +28,9 @@ class EtcdStore(VirtualStore):
 
     The state is what the watch last brought. A change is made on a fresh read, and written only if none of the keys
     has changed meanwhile. What was written on the lease is written again when the lease was lost.
+
+    Attributes:
+        namespace: The deployment.
     """
 
     def __init__(self, gateway: EtcdGateway, namespace: str, *, lease_ttl_s: int = LEASE_TTL_S) -> None:
@@ -39,7 +42,7 @@ class EtcdStore(VirtualStore):
             lease_ttl_s: How long keys outlive their writer, seconds.
         """
         self._gateway = gateway
-        self._namespace = namespace
+        self.namespace = namespace
         self._keys = Keys(namespace)
         self._ttl_s = lease_ttl_s
         self._lease = 0
@@ -48,6 +51,7 @@ class EtcdStore(VirtualStore):
         self._revision = 0
         self._state = VirtualState()
         self._trouble: str | None = f"etcd ({gateway.endpoints}) was not reached yet"
+        self._told = False
         self._refusal: EtcdError | None = None
         self._changed = asyncio.Condition()
         self._writing = asyncio.Lock()
@@ -112,7 +116,7 @@ class EtcdStore(VirtualStore):
                 await self._gateway.close()
         number = self._keys.decision(snapshot.entries).decision_id
         standing = f"decision {number}" if number >= 0 else "no decision yet"
-        return f"etcd {version} answers, {standing} in {self._namespace}"
+        return f"etcd {version} answers, {standing} in {self.namespace}"
 
     async def update(self, change: Callable[[VirtualState], VirtualState]) -> VirtualState:
         """Replace the state by what ``change`` makes of it, as one step; whatever ``change`` raises is passed on."""
@@ -134,7 +138,7 @@ class EtcdStore(VirtualStore):
                         return new
                 except LeaseNotFoundError:
                     self._lease = 0
-        raise ConnectorError(f"etcd: {self._namespace} is changed by too many at once; nothing was written")
+        raise ConnectorError(f"etcd: {self.namespace} is changed by too many at once; nothing was written")
 
     @abstractmethod
     def _understand(self) -> VirtualState:
@@ -241,15 +245,18 @@ class EtcdStore(VirtualStore):
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _reached(self) -> None:
-        if self._trouble is not None and self._contact.is_set():
+        if self._told:
             log.info("etcd answers again", endpoints=self._gateway.endpoints)
+        self._told = False
         self._trouble = self._refusal = None
         self._contact.set()
 
     async def _not_reached(self, error: Exception) -> None:
-        if self._trouble is None or not self._contact.is_set():
-            log.warning("etcd is not followed for now; it is tried again", detail=str(error) or type(error).__name__)
-        self._trouble = str(error) or type(error).__name__
+        why = str(error) or type(error).__name__
+        if not self._told:
+            log.warning("etcd is not followed for now; it is tried again", detail=why)
+        self._told = True
+        self._trouble = why
         if isinstance(error, EtcdError):
             async with self._changed:
                 self._refusal = error
@@ -270,7 +277,7 @@ class EtcdStore(VirtualStore):
                     if self._missing(0):
                         await self._refresh_and_restore()
             except LeaseNotFoundError:
-                log.warning("etcd: the lease was lost; what was on it is written again", namespace=self._namespace)
+                log.warning("etcd: the lease was lost; what was on it is written again", namespace=self.namespace)
                 self._lease = 0
                 self._lost.set()
             except Exception as error:  # noqa: BLE001 - the follower tells what is wrong with etcd
