@@ -38,9 +38,10 @@ check: .venv/.dev
 tests: .venv/.dev servers
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-# Prometheus and etcd for the live tests; without root they must be there already, or those tests are skipped.
-servers:
+# Servers for the live tests, and helm; without root they must be there already, or those tests are skipped.
+servers: .venv/.dev
 	@sh tests/install-servers.sh
+	@$(BIN)/python tests/install_helm.py .venv/tools
 
 format: .venv/.dev
 	$(BIN)/ruff format .

@@ -12,6 +12,7 @@ from planner.settings import GROUPS, Settings, environment_names, extra, flag
 
 PAGE = Path("docs/configuration.md")
 SCHEMA = Path("docs/configuration.schema.json")
+CHART_SCHEMA = Path("examples/kubernetes/chart/values.schema.json")
 
 _INTRODUCTION = """\
 # Configuration
@@ -56,11 +57,32 @@ def schema() -> str:
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **document}, indent=2) + "\n"
 
 
+def chart_schema() -> str:
+    """The JSON Schema of the values of the Helm chart, of which ``settings`` are a configuration file."""
+    document = json.loads(schema())
+    return (
+        json.dumps(
+            {
+                "$schema": "http://json-schema.org/draft-07/schema#",
+                "type": "object",
+                "properties": {
+                    "replicas": {"type": "integer", "minimum": 0},
+                    "deployment": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "settings": {key: document[key] for key in ("type", "properties", "additionalProperties")},
+                },
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+
+
 def main() -> None:
-    """Write both files, from the root of the repository."""
+    """Write every file, from the root of the repository."""
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(), encoding="utf-8")
     SCHEMA.write_text(schema(), encoding="utf-8")
+    CHART_SCHEMA.write_text(chart_schema(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from planner.settings.election import ElectionOptions
 from planner.settings.engine import EngineOptions
 from planner.settings.etcd import EtcdOptions
 from planner.settings.forecast import ForecastOptions
+from planner.settings.kubernetes import KubernetesOptions
 from planner.settings.options import OptionGroup, extra
 from planner.settings.profile import ProfileOptions
 from planner.settings.report import ReportOptions
@@ -36,6 +37,7 @@ class Settings(
     SourceOptions,
     VirtualOptions,
     EtcdOptions,
+    KubernetesOptions,
     ElectionOptions,
     ReportOptions,
     BaseSettings,

@@ -212,7 +212,14 @@ def test_help_names_every_option_with_unit_and_default(capsys):
         assert command.summary in text
 
 
-@pytest.mark.parametrize(("file", "content"), [(reference.PAGE, reference.page), (reference.SCHEMA, reference.schema)])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (reference.PAGE, reference.page),
+        (reference.SCHEMA, reference.schema),
+        (reference.CHART_SCHEMA, reference.chart_schema),
+    ],
+)
 def test_the_reference_is_up_to_date(file, content):
     assert (ROOT / file).read_text(encoding="utf-8") == content(), "run: python -m planner.reference"
 

@@ -1,0 +1,78 @@
+{{- define "sla-planner.name" -}}
+{{- if contains "sla-planner" .Release.Name }}{{ .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-sla-planner" .Release.Name | trunc 63 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{- define "sla-planner.selector" -}}
+app.kubernetes.io/name: sla-planner
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "sla-planner.labels" -}}
+{{ include "sla-planner.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "sla-planner.account" -}}
+{{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "sla-planner.name" .) }}
+{{- else }}{{ required "serviceAccount.name: give the account to run as, or set serviceAccount.create" .Values.serviceAccount.name }}{{ end }}
+{{- end }}
+
+{{- define "sla-planner.deployment" -}}
+{{- required "deployment.name: give the name of the DynamoGraphDeployment to scale, such as --set deployment.name=vllm-disagg" .Values.deployment.name }}
+{{- end }}
+
+{{- define "sla-planner.namespace" -}}
+{{- .Values.deployment.namespace | default .Release.Namespace }}
+{{- end }}
+
+{{- define "sla-planner.image" -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end }}
+
+{{- define "sla-planner.profile" -}}
+{{- if or .Values.profile.prefill .Values.profile.decode }}{{ include "sla-planner.name" . }}-profile
+{{- else }}{{ required "profile.configMap: name the ConfigMap of the profile, or give its files" .Values.profile.configMap }}{{ end }}
+{{- end }}
+
+{{- define "sla-planner.settings" -}}
+{{- $placed := dict
+  "environment" "kubernetes"
+  "dgd_name" (include "sla-planner.deployment" .)
+  "dgd_namespace" (include "sla-planner.namespace" .)
+  "namespace" (.Values.deployment.dynamoNamespace | default (printf "%s-%s" (include "sla-planner.namespace" .) .Values.deployment.name))
+  "profile_results_dir" "/etc/planner/profile"
+  "metric_reporting_prometheus_port" 9085
+  "leader_elect" true }}
+{{- toYaml (merge (deepCopy .Values.settings) $placed) }}
+{{- end }}
+
+{{- define "sla-planner.volumes" -}}
+- name: settings
+  configMap:
+    name: {{ include "sla-planner.name" . }}
+- name: profile
+  configMap:
+    name: {{ include "sla-planner.profile" . }}
+- name: tmp
+  emptyDir: {}
+{{- end }}
+
+{{- define "sla-planner.mounts" -}}
+- {name: settings, mountPath: /etc/planner/settings, readOnly: true}
+- {name: profile, mountPath: /etc/planner/profile, readOnly: true}
+- {name: tmp, mountPath: /tmp}
+{{- end }}
+
+{{- define "sla-planner.pod-security" -}}
+runAsNonRoot: true
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "sla-planner.security" -}}
+readOnlyRootFilesystem: true
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+{{- end }}
