@@ -192,10 +192,19 @@ class Elector:
             while True:
                 await self._round()
                 self._tell()
-                await self._sleep(self._times.retry_s * (1 + _JITTER * self._random()))
+                await self._sleep(self._pause_s())
         except asyncio.CancelledError:
             await self._release()
             raise
+
+    def _pause_s(self) -> float:
+        """Until the next round: the retry period, or less if somebody else's lease may be taken before that."""
+        jitter_s = _JITTER * self._times.retry_s * self._random()
+        pause_s = self._times.retry_s
+        if self._lease is not None and self._lease.holder != self.identity and self._seen_at is not None:
+            left_s = self._seen_at + self._patience_s(self._lease) - self._monotonic()
+            pause_s = min(pause_s, left_s) if left_s > 0 else pause_s
+        return pause_s + jitter_s
 
     async def _round(self) -> None:
         """Renew the lease, or look at it and take it if it is free; failures are for the next round."""
@@ -203,13 +212,19 @@ class Elector:
             if not self._current:
                 await self._read(self._times.request_s)
             if self._may_write():
-                await self._write()
+                await self._write_or_look()
             self._failing = False
-        except LeaseConflictError:
-            self._current = False
         except Exception as error:  # noqa: BLE001 - whatever the store raises, the election goes on
             self._current = False
             self._complain(error)
+
+    async def _write_or_look(self) -> None:
+        try:
+            await self._write()
+        except LeaseConflictError:
+            # Somebody was faster, or edited it: if that was another holder, one's own time ends now.
+            self._current = False
+            await self._read(self._times.request_s)
 
     async def _read(self, within_s: float) -> None:
         lease = await self._store.get(within_s)

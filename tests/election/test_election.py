@@ -140,7 +140,7 @@ def test_a_released_lease_is_taken_soon(make_world, make_planner, times, calm):
     assert not one.elector.leading, "it stops before it releases"
     world.run(until=41.0)
     assert not one.alive
-    world.run(until=46.0)
+    world.run(until=44.0)
     assert other.elector.leading
     assert (world.server.lease.holder, world.server.lease.transitions) == ("b", 2)
 
