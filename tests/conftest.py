@@ -209,3 +209,22 @@ def tls(tmp_path_factory):
         issued.private_key_pem.write_to_path(key_file)
         cert_file.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     return made
+
+
+@pytest.fixture(scope="session")
+def kube_api_server(tmp_path_factory):
+    """A real kube-apiserver for the whole session, of KUBEBUILDER_ASSETS; every test takes a namespace of its own."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if not assets or not (Path(assets) / "kube-apiserver").exists():
+        message = "no kube-apiserver: KUBEBUILDER_ASSETS names no folder with one; setup-envtest makes it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    from tests.kubernetes.server import KubeApiServer
+
+    server = KubeApiServer(Path(assets), tmp_path_factory.mktemp("kube"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
