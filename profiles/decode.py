@@ -10,13 +10,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from profiles.nnls import nnls
+from profiles.itl_fit import ItlFit
 from profiles.pchip import Pchip, averaged
 
 Vector = NDArray[np.float64]
-
-# Batches at which an engine passes from reading weights to computing; which of them matter, the data says.
-_KNEES = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,7 @@ class DecodeProfile:
         self.gpus = gpus
         self.max_kv_tokens = max_kv_tokens
         self.max_num_seqs = max_num_seqs
-        self._fit = _Fit(kv_usage * max_kv_tokens / context_length, context_length, itl_ms)
+        self._fit = ItlFit(kv_usage * max_kv_tokens / context_length, context_length, itl_ms)
         self._rows = _rows(kv_usage, context_length, itl_ms)
         self._contexts = np.array(sorted(self._rows))
         self.operating_point = lru_cache(maxsize=256)(self._operating_point)
@@ -187,20 +184,3 @@ def _rows(kv_usage: Vector, context_length: Vector, itl_ms: Vector) -> Mapping[f
         float(context): _Row(kv_usage[context_length == context], itl_ms[context_length == context])
         for context in np.unique(context_length)
     }
-
-
-class _Fit:
-    """The monotone model of ITL that answers outside the measured region."""
-
-    def __init__(self, concurrency: Vector, context_length: Vector, itl_ms: Vector) -> None:
-        design = np.array([self._features(n, y) for n, y in zip(concurrency, context_length, strict=True)])
-        self._coefficients = nnls(design / itl_ms[:, None], np.ones_like(itl_ms)).tolist()
-
-    @staticmethod
-    def _features(concurrency: float, context_length: float) -> list[float]:
-        knees = [min(concurrency, knee) / knee for knee in _KNEES]
-        return [1.0, *knees, concurrency * context_length]
-
-    def __call__(self, concurrency: float, context_length: float) -> float:
-        features = self._features(concurrency, context_length)
-        return math.fsum(a * b for a, b in zip(self._coefficients, features, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from planner.commands.values import Group, add_output
+from planner.commands.values import Group, above, add_output, span, web_address, whole
 
 
 def add_show_flags(group: Group) -> None:
@@ -51,6 +51,107 @@ def add_convert_flags(group: Group) -> None:
         default=None,
         help="Its Kubernetes namespace. (default: that of whoever applies it)",
     )
+
+
+def add_measure_flags(group: Group) -> None:
+    """Declare those of ``measure``."""
+    add = group.add_argument
+    add("--endpoint", type=web_address, metavar="URL", default=None, help="OpenAI-compatible server that does both.")
+    add("--prefill-endpoint", type=web_address, metavar="URL", default=None, help="Server of a prefill engine alone.")
+    add("--decode-endpoint", type=web_address, metavar="URL", default=None, help="Server of a decode engine alone.")
+    add("--model", metavar="NAME", default=None, help="Model to ask for. (default: the only one served)")
+    add(
+        "--api",
+        choices=("completions", "chat"),
+        default="completions",
+        help="How to ask: /v1/completions or /v1/chat/completions. (default: completions)",
+    )
+    add(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        default=None,
+        help="File with the API key. (default: environment OPENAI_API_KEY)",
+    )
+    add("--system", metavar="NAME", default=None, help="GPUs of the engines, for the record, such as h200_sxm.")
+    add("--backend-version", metavar="VERSION", default=None, help="Version of the engine, for the record.")
+    add(
+        "--tp",
+        type=whole,
+        metavar="N",
+        default=None,
+        help="Tensor parallelism of the engines, for the record; their GPUs unless told otherwise.",
+    )
+    add(
+        "--max-kv-tokens",
+        type=whole,
+        metavar="TOKENS",
+        default=None,
+        help="Tokens that the KV cache of the decode engine holds. (default: what its /metrics tells)",
+    )
+    add(
+        "--max-num-seqs",
+        type=whole,
+        metavar="N",
+        default=None,
+        help="Sequences that the decode engine runs at once at most. (default: what it tells, or is found out)",
+    )
+    add(
+        "--isl-range",
+        type=span,
+        metavar="LEAST,MOST",
+        default=(100, 16_384),
+        help="Inputs to measure, tokens. (default: 100,16384)",
+    )
+    add(
+        "--context-range",
+        type=span,
+        metavar="LEAST,MOST",
+        default=None,
+        help="Context lengths to measure, tokens. (default: as inputs)",
+    )
+    add("--prefill-points", type=whole, metavar="N", default=10, help="Inputs to measure. (default: 10)")
+    add("--context-points", type=whole, metavar="N", default=6, help="Context lengths to measure. (default: 6)")
+    add("--batch-points", type=whole, metavar="N", default=7, help="Batches to measure in each. (default: 7)")
+    add(
+        "--max-concurrency",
+        type=whole,
+        metavar="N",
+        default=None,
+        help="Largest batch to measure. (default: what the KV cache holds)",
+    )
+    add("--steps", type=whole, metavar="N", default=64, help="Tokens to decode together in a run. (default: 64)")
+    add(
+        "--precision",
+        type=above(0),
+        metavar="%",
+        default=3.0,
+        help="Repeat until half the 95 %% confidence interval is so small a part of the mean. (default: 3)",
+    )
+    add("--repeats", type=whole, metavar="N", default=10, help="But no more often than this. (default: 10)")
+    add(
+        "--time-limit",
+        type=above(0),
+        metavar="S",
+        default=None,
+        help="End after so long with what was measured by then; the same command goes on. (default: none)",
+    )
+    add(
+        "--request-timeout",
+        type=above(0),
+        metavar="S",
+        default=120.0,
+        help="Longest wait for the next token of an answer. (default: 120)",
+    )
+    add("--restart", action="store_true", default=False, help="Measure anew what was measured before.")
+    _add_writing(group)
+
+
+def _add_writing(group: Group) -> None:
+    group.add_argument(
+        "--layout", choices=("npz", "json"), default="npz", help="Layout to write, both are Dynamo's. (default: npz)"
+    )
+    group.add_argument("--overwrite", action="store_true", default=False, help="Replace a profile that is there.")
 
 
 def _add_folder(group: Group) -> None:

@@ -46,6 +46,14 @@ class Command:
 RUN = Command(name="run", summary="observe, decide and scale until stopped (the default)", target="planner.service:run")
 PROFILE_COMMANDS: tuple[Command, ...] = (
     Command(
+        name="measure",
+        summary="measure running engines, and write their profile to --profile-results-dir",
+        target="planner.profile.measure:run",
+        add_flags=profile.add_measure_flags,
+        title="Measure",
+        groups=(EngineOptions, TargetOptions, ProfileOptions),
+    ),
+    Command(
         name="show",
         summary="a profile as tables and plots, with the operating point for the targets",
         target="planner.profile.show:show",

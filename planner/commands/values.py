@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 Group = argparse._ArgumentGroup
 
@@ -27,6 +28,22 @@ def whole(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
     return value
+
+
+def span(text: str) -> tuple[int, int]:
+    """Two whole numbers above 0, the larger one last, separated by a comma."""
+    least, separator, most = text.partition(",")
+    if not (separator and least.strip().isdecimal() and most.strip().isdecimal() and 0 < int(least) <= int(most)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not LEAST,MOST, such as 100,16384")
+    return int(least), int(most)
+
+
+def web_address(text: str) -> str:
+    """An address such as http://host:8000."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address such as http://localhost:8000")
+    return text
 
 
 def add_output(group: Group, folder: str, what: str) -> None:

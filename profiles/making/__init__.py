@@ -1,0 +1,1 @@
+"""Making profiles: estimated, measured, or fitted to what a deployment served."""
