@@ -14,6 +14,7 @@ from planner.sources.base import Source
 
 if TYPE_CHECKING:
     from connectors.virtual.store import VirtualStore
+    from planner.report.store import HistoryStore
 
 Now = Callable[[], float]
 
@@ -71,6 +72,19 @@ SOURCES: Mapping[str, Callable[[Settings, Now], Source]] = {
     "prometheus": _prometheus,
     "scrape": _scrape,
 }
+
+
+def make_store(settings: Settings) -> HistoryStore | None:
+    """The file that the settings keep the history in; it is not open. None if they keep it in memory only.
+
+    Args:
+        settings: How long and how large, and in which folder.
+    """
+    if not settings.history_days:
+        return None
+    from planner.report.store import HistoryStore  # noqa: PLC0415
+
+    return HistoryStore(settings.history_file, days=settings.history_days, megabytes=settings.history_size)
 
 
 def make_connector(settings: Settings, now: Now) -> Connector:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 
@@ -17,9 +18,11 @@ from planner.core.observation import Observation
 from planner.log import get_logger
 from planner.planner import Planner
 from planner.report.gpu_hours import GpuMeter
+from planner.report.history import History
 from planner.report.metrics import PlannerMetrics
-from planner.report.record import History, Record
+from planner.report.record import Kind, Record
 from planner.report.server import ReportServer
+from planner.report.store import HistoryStore
 from planner.settings import Settings, flag, reloadable_names
 from planner.sources.base import Source
 from predictors import ProcessFitter
@@ -56,6 +59,7 @@ class PlannerDaemon:
         clock: Clock | None = None,
         reload: Callable[[], Settings] | None = None,
         on_record: Callable[[Record], None] | None = None,
+        store: HistoryStore | None = None,
     ) -> None:
         """Make a daemon that has not started.
 
@@ -66,6 +70,8 @@ class PlannerDaemon:
             clock: What the time is; the machine's clock if left out.
             reload: Reads the settings anew when asked by ``request_reload``.
             on_record: Called after each adjustment with what happened; must not block.
+            store: The file that the history is kept in, such as ``planner.assembly.make_store`` gives; in memory only
+                if left out.
 
         Raises:
             ProfileError, TraceError: The profile, or the trace to warm up with, cannot be used.
@@ -79,7 +85,7 @@ class PlannerDaemon:
         self.connector = connector or make_connector(settings, self.clock.now)
         self.metrics = PlannerMetrics()
         self.metrics.leader.set_function(lambda: float(self.connector.leading))
-        self.history = History(settings.decision_history)
+        self.history = History(settings.decision_history, store, on_failure=self._history_failed)
         prefill_gpus, decode_gpus = self.planner.engine_gpus
         self._meter = GpuMeter(prefill_gpus=prefill_gpus, decode_gpus=decode_gpus)
         self._reload = reload
@@ -87,6 +93,7 @@ class PlannerDaemon:
         self._on_record = on_record
         self._stopping = asyncio.Event()
         self._unsettled = False
+        self._adjusted = False
         self._last_round: float | None = None
         self._in_tick = False
         self._server = self._make_server()
@@ -114,6 +121,9 @@ class PlannerDaemon:
         try:
             if self._server is not None:
                 await self._server.start()
+            await self.history.start(
+                started=self.clock.now(), version=version("sla-planner"), settings=self.settings.model_dump(mode="json")
+            )
             await self.source.start()
             await self.connector.start()
         except BaseException:
@@ -133,6 +143,7 @@ class PlannerDaemon:
         """Let go of everything; may be called more than once."""
         await self.connector.close()
         await self.source.close()
+        await self.history.close()
         if self._server is not None:
             await self._server.close()
         self._fitter.close()
@@ -209,13 +220,15 @@ class PlannerDaemon:
 
     async def react(self, span_s: float) -> Decision:
         """Look at the last ``span_s`` seconds, and raise the targets if they are too low for what comes in."""
+        started = self.clock.now()
         seen, counts = await asyncio.gather(self.source.observe(span_s), self._count_workers())
         self._meter.read(seen.time, counts)
         self.metrics.counted(counts)
-        decision = self.planner.react(replace(seen, prefill=counts.prefill, decode=counts.decode))
+        observation = replace(seen, prefill=counts.prefill, decode=counts.decode)
+        decision = self.planner.react(observation)
         if decision.action is Action.SCALE:
             self.metrics.reactions.inc()
-            applied = await self._hand_over(decision)
+            applied = (await self._carry_out(observation, decision, started, Kind.REACTION)).applied
             log.info(
                 f"Reacting (prefill={decision.prefill}, decode={decision.decode})",
                 reason=decision.explanation.reason,
@@ -242,15 +255,30 @@ class PlannerDaemon:
         await self._await_fits()
         decision = self.planner.decide(observation)
         self.metrics.decided(decision)
-        applied = await self._hand_over(decision)
+        record = await self._carry_out(observation, decision, started, Kind.ADJUSTMENT)
+        self._adjusted = True
+        self._report(record)
+        return record
+
+    async def _carry_out(self, observation: Observation, decision: Decision, started: float, kind: Kind) -> Record:
+        """Hand a decision over, once it is on the disk, and remember what became of it."""
         record = Record(
             observation=observation,
             decision=decision,
-            applied=applied,
+            applied=None,
             duration_s=self.clock.now() - started,
+            kind=kind,
+            source=self.source.status,
+            gpu_hours=self._meter.gpu_hours,
         )
-        self._report(record)
-        return record
+        announced = await self.history.announce(record) if self._to_hand_over(decision) else None
+        applied = await self._hand_over(decision)
+        return await self.history.add(
+            replace(record, applied=applied, duration_s=self.clock.now() - started), announced
+        )
+
+    def _to_hand_over(self, decision: Decision) -> bool:
+        return decision.action is Action.SCALE or self._unsettled
 
     async def _observe(self) -> Observation:
         seen, counts = await asyncio.gather(
@@ -285,7 +313,7 @@ class PlannerDaemon:
 
     async def _hand_over(self, decision: Decision) -> Applied | None:
         """Give the connector what changed, or what it could not take before; None if it cannot be reached."""
-        if decision.action is Action.HOLD and not self._unsettled:
+        if not self._to_hand_over(decision):
             return None
         try:
             applied = await self.connector.apply(decision)
@@ -297,8 +325,11 @@ class PlannerDaemon:
         self._unsettled = applied.outcome in (Outcome.WAITING, Outcome.STANDBY)
         return applied
 
+    def _history_failed(self, problem: str) -> None:
+        self.metrics.history_failures.inc()
+        log.warning("history", detail=problem)
+
     def _report(self, record: Record) -> None:
-        self.history.add(record)
         self.metrics.ended(record)
         decision, why = record.decision, record.decision.explanation
         for warning in why.warnings:
@@ -346,4 +377,4 @@ class PlannerDaemon:
 
     def _not_ready(self) -> str | None:
         """Why nobody should rely on the planner yet."""
-        return None if len(self.history) else "no adjustment made yet"
+        return None if self._adjusted else "no adjustment made yet"

@@ -9,6 +9,7 @@ import signal
 import sys
 
 from connectors.base import ConnectorError
+from planner.assembly import make_store
 from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, Invocation, parse
 from planner.daemon import PlannerDaemon
 from planner.log import get_logger, logging_to
@@ -40,7 +41,11 @@ def run(invocation: Invocation) -> int:
 
 async def _serve(invocation: Invocation) -> None:
     settings = invocation.settings
-    daemon = PlannerDaemon(settings, reload=lambda: parse(invocation.arguments, os.environ).settings)
+    daemon = PlannerDaemon(
+        settings,
+        reload=lambda: parse(invocation.arguments, os.environ).settings,
+        store=make_store(settings),
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+_QUANTILES = ("isl_quantiles", "osl_quantiles", "ttft_quantiles_ms", "itl_quantiles_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,23 @@ class Observation:
                 raise ValueError(
                     f"Observation.{field.name} is {value}; it is a finite number of 0 or more, or None if unknown"
                 )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The observation as plain dictionaries and numbers."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The observation that ``to_dict`` gave ``data`` for, also after a way through JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: ``data`` is not of that shape.
+        """
+        quantiles = {
+            name: {float(p): value for p, value in data[name].items()} for name in _QUANTILES if data.get(name)
+        }
+        pools = {name: Workers(**data[name]) for name in ("prefill", "decode") if data.get(name)}
+        return cls(**{**data, **quantiles, **pools})
 
     @property
     def blind(self) -> bool:

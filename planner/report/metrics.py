@@ -69,6 +69,7 @@ class PlannerMetrics:
         self.source_errors = Counter(f"{PREFIX}_source_errors", "Failed reads", ["field"], registry=self.registry)
         self.overdue = self._counter("overdue_acknowledgements", "Decisions given up on unacknowledged")
         self.unfinished_fits = self._counter("unfinished_fits", "Model fits that were not done in time")
+        self.history_failures = self._counter("history_failures", "Times the history could not be written or read")
         self.leader = self._gauge("leader", "1 while this planner is the one that scales, else 0")
         self._duration = Histogram(
             f"{PREFIX}_tick_duration_seconds",

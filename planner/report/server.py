@@ -8,7 +8,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from planner.report.record import History
+from planner.report.history import History
 
 
 class ReportServer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import model_validator
@@ -16,6 +17,7 @@ from planner.settings.election import ElectionOptions
 from planner.settings.engine import EngineOptions
 from planner.settings.etcd import EtcdOptions
 from planner.settings.forecast import ForecastOptions
+from planner.settings.history import HistoryOptions
 from planner.settings.kubernetes import KubernetesOptions
 from planner.settings.options import OptionGroup, extra
 from planner.settings.profile import ProfileOptions
@@ -39,6 +41,7 @@ class Settings(
     EtcdOptions,
     KubernetesOptions,
     ElectionOptions,
+    HistoryOptions,
     ReportOptions,
     BaseSettings,
 ):
@@ -57,6 +60,11 @@ class Settings(
         if problem := self.over_budget(self.prefill_engine_num_gpu or 1, self.decode_engine_num_gpu or 1):
             raise ValueError(problem)
         return self
+
+    @property
+    def history_file(self) -> Path:
+        """Where the history is kept."""
+        return self.state_dir / self.namespace / "history.sqlite"
 
     @classmethod
     def settings_customise_sources(

@@ -35,7 +35,7 @@ class VirtualOptions(OptionGroup):
     virtual_blocking: bool = option(False, "Wait within each adjustment until the decision is acknowledged.")
     state_dir: Path = option(
         Path(user_state_dir("sla-planner")),
-        "Folder that keeps decisions over a restart, in a subfolder for each namespace.",
+        "Folder that keeps decisions and the history over a restart, in a subfolder for each namespace.",
     )
 
     @model_validator(mode="after")

@@ -3,18 +3,19 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from planner import Observation, Planner, Settings
+from planner.report.history import History
 from planner.report.metrics import PlannerMetrics
-from planner.report.record import History, Record
+from planner.report.record import Record
 from planner.report.server import ReportServer
 
 
 @pytest.fixture
-def history(profile):
+async def history(profile):
     history = History(3)
     planner = Planner(Settings(adjustment_interval=60, load_predictor="constant"), profile=profile)
     for index in range(1, 6):
         seen = Observation(time=60.0 * index, interval=60.0, requests_started=60 * index)
-        history.add(Record(observation=seen, decision=planner.step(seen), applied=None, duration_s=0.01))
+        await history.add(Record(observation=seen, decision=planner.step(seen), applied=None, duration_s=0.01))
     return history
 
 

@@ -128,8 +128,11 @@ def play(clock, cluster, request):
             }
         )
 
+        records = []
+
         def count(record):
-            if len(daemon.history) >= intervals:
+            records.append(record)
+            if len(records) >= intervals:
                 daemon.stop()
 
         daemon = PlannerDaemon(settings, source=Frontend(clock, load), connector=cluster, clock=clock, on_record=count)
@@ -137,6 +140,6 @@ def play(clock, cluster, request):
             await asyncio.wait_for(daemon.run(), timeout=60)
         assert daemon.metrics.registry.get_sample_value("sla_planner_tick_failures_total") == 0
         play.daemon = daemon
-        return daemon.history.latest()
+        return records
 
     return play
