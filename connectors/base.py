@@ -86,6 +86,16 @@ class Connector(ABC):
         return True
 
     @property
+    def engine_gpus(self) -> tuple[int | None, int | None]:
+        """GPUs of a prefill and of a decode worker as deployed; None where that is not known. After ``start``."""
+        return None, None
+
+    @property
+    def model_name(self) -> str | None:
+        """The model that the workers serve; None if it is not known. After ``start``."""
+        return None
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What looked wrong at the start but ends nothing, a sentence each."""
         return ()

@@ -58,6 +58,16 @@ class ElectedConnector(Connector):
         return await self._inner.check()
 
     @property
+    def engine_gpus(self) -> tuple[int | None, int | None]:
+        """Those of the connector that acts."""
+        return self._inner.engine_gpus
+
+    @property
+    def model_name(self) -> str | None:
+        """That of the connector that acts."""
+        return self._inner.model_name
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Those of the connector that acts."""
         return self._inner.warnings

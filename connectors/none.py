@@ -45,6 +45,16 @@ class NoOperationConnector(Connector):
         return [own] if self._inner is None else [own, *await self._inner.check()]
 
     @property
+    def engine_gpus(self) -> tuple[int | None, int | None]:
+        """Those of the connector looked through."""
+        return (None, None) if self._inner is None else self._inner.engine_gpus
+
+    @property
+    def model_name(self) -> str | None:
+        """That of the connector looked through."""
+        return None if self._inner is None else self._inner.model_name
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Those of the connector looked through."""
         return () if self._inner is None else self._inner.warnings

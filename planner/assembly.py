@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
+import socket
+import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -15,6 +20,9 @@ from planner.sources.base import Source
 if TYPE_CHECKING:
     from connectors.virtual.store import VirtualStore
     from planner.report.store import HistoryStore
+
+if TYPE_CHECKING:
+    from connectors.kubernetes import KubernetesApi, Wanted
 
 Now = Callable[[], float]
 
@@ -95,13 +103,8 @@ def make_connector(settings: Settings, now: Now) -> Connector:
         now: What the time is, seconds since the epoch.
 
     Raises:
-        ConnectorError: This environment is not there, or a token file cannot be read.
+        ConnectorError: The settings do not go together, or a token file cannot be read.
     """
-    if settings.environment not in CONNECTORS:
-        raise ConnectorError(
-            f"--environment {settings.environment} is not in this version; it has {', '.join(CONNECTORS)}. "
-            "Use --environment virtual and let an orchestrator follow the decisions"
-        )
     if settings.leader_elect and settings.environment != "kubernetes":
         raise ConnectorError(
             f"--leader-elect needs --environment kubernetes; with --environment {settings.environment} run one planner"
@@ -150,7 +153,60 @@ VIRTUAL_STORES: Mapping[str, Callable[[Settings, Now], VirtualStore]] = {
 }
 
 
+def _kubernetes(settings: Settings, now: Now) -> Connector:
+    from connectors.kubernetes import Access, KubernetesApi, KubernetesConnector, Wanted  # noqa: PLC0415
+
+    api = KubernetesApi(
+        Access(
+            kubeconfig=settings.kubeconfig,
+            context=settings.kube_context,
+            service_account_dir=settings.kube_service_account_dir,
+        ),
+        timeout_s=settings.kube_timeout,
+    )
+    wanted = Wanted(
+        name=settings.dgd_name,
+        namespace=settings.dgd_namespace,
+        backend=settings.backend,
+        model_name=settings.model_name,
+        elects=settings.leader_elect,
+    )
+    if not settings.leader_elect:
+        return KubernetesConnector(api, wanted, now=now)
+    return _elected(settings, now, api, wanted)
+
+
+def _elected(settings: Settings, now: Now, api: KubernetesApi, wanted: Wanted) -> Connector:
+    from connectors.elected import ElectedConnector  # noqa: PLC0415
+    from connectors.election import ElectionTimes, Elector, uptime  # noqa: PLC0415
+    from connectors.kubernetes import KubernetesConnector, KubernetesLeases  # noqa: PLC0415
+
+    def place() -> tuple[str, str]:
+        namespace, name = connector.place
+        return (
+            settings.leader_elect_resource_namespace or namespace,
+            settings.leader_elect_resource_name or f"sla-planner-{name}",
+        )
+
+    elector = Elector(
+        KubernetesLeases(api, place),
+        f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:12]}",
+        ElectionTimes(
+            duration_s=settings.leader_elect_lease_duration,
+            deadline_s=settings.leader_elect_renew_deadline,
+            retry_s=settings.leader_elect_retry_period,
+        ),
+        monotonic=uptime,
+        now=now,
+        sleep=asyncio.sleep,
+        random=random.random,
+    )
+    connector = KubernetesConnector(api, wanted, now=now, fence=elector)
+    return ElectedConnector(connector, elector)
+
+
 CONNECTORS: Mapping[str, Callable[[Settings, Now], Connector]] = {
+    "kubernetes": _kubernetes,
     "virtual": _virtual,
 }
 

@@ -86,8 +86,7 @@ class PlannerDaemon:
         self.metrics = PlannerMetrics()
         self.metrics.leader.set_function(lambda: float(self.connector.leading))
         self.history = History(settings.decision_history, store, on_failure=self._history_failed)
-        prefill_gpus, decode_gpus = self.planner.engine_gpus
-        self._meter = GpuMeter(prefill_gpus=prefill_gpus, decode_gpus=decode_gpus)
+        self._meter = self._make_meter()
         self._reload = reload
         self._reload_requested = False
         self._on_record = on_record
@@ -97,6 +96,10 @@ class PlannerDaemon:
         self._last_round: float | None = None
         self._in_tick = False
         self._server = self._make_server()
+
+    def _make_meter(self) -> GpuMeter:
+        prefill_gpus, decode_gpus = self.planner.engine_gpus
+        return GpuMeter(prefill_gpus=prefill_gpus, decode_gpus=decode_gpus)
 
     def _make_server(self) -> ReportServer | None:
         ports = self.settings.report_ports
@@ -124,12 +127,15 @@ class PlannerDaemon:
             await self.history.start(
                 started=self.clock.now(), version=version("sla-planner"), settings=self.settings.model_dump(mode="json")
             )
-            await self.source.start()
             await self.connector.start()
+            differences = self.planner.take_deployed(*self.connector.engine_gpus)
+            self._meter = self._make_meter()
+            self.source.prefer_model(self.connector.model_name)
+            await self.source.start()
         except BaseException:
             await self.close()
             raise
-        for warning in (*self.planner.warnings, *self.connector.warnings):
+        for warning in (*self.planner.warnings, *self.connector.warnings, *differences):
             log.warning(warning)
         return self
 

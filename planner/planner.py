@@ -68,6 +68,7 @@ class Planner:
         )
         self._past = Trace(settings.load_predictor_warmup_trace) if settings.load_predictor_warmup_trace else None
         self._warm_intervals = self._past.intervals(settings.adjustment_interval) if self._past else []
+        self._deployed_gpus: tuple[int | None, int | None] = (None, None)
         sizing = SIZINGS[settings.sizing](self.profile, settings)
         self._policy = Policy(self.profile, sizing, demand, self._rules(settings))
 
@@ -134,11 +135,35 @@ class Planner:
 
     @property
     def engine_gpus(self) -> tuple[int, int]:
-        """GPUs of one prefill and of one decode worker: as configured, or else as profiled."""
+        """GPUs of one prefill and of one decode worker: as configured, or else as deployed, or else as profiled."""
+        prefill, decode = self._deployed_gpus
         return (
-            self.settings.prefill_engine_num_gpu or self.profile.prefill.gpus,
-            self.settings.decode_engine_num_gpu or self.profile.decode.gpus,
+            self.settings.prefill_engine_num_gpu or prefill or self.profile.prefill.gpus,
+            self.settings.decode_engine_num_gpu or decode or self.profile.decode.gpus,
         )
+
+    def take_deployed(self, prefill_gpus: int | None, decode_gpus: int | None) -> list[str]:
+        """Take GPUs of workers from what is deployed, where the settings do not give them.
+
+        Args:
+            prefill_gpus: GPUs of a deployed prefill worker; None if not known.
+            decode_gpus: GPUs of a deployed decode worker; None if not known.
+
+        Returns:
+            What differs from the settings or the profile, a sentence each.
+
+        Raises:
+            profiles.ProfileError: The budget cannot hold the minimum of workers as large as they are.
+        """
+        self._deployed_gpus = prefill_gpus, decode_gpus
+        self._policy.obey(self._rules(self.settings))
+        profiled = self.profile.prefill.gpus, self.profile.decode.gpus
+        named = zip(("prefill", "decode"), self._deployed_gpus, self.engine_gpus, profiled, strict=True)
+        return [
+            f"a deployed {role} worker has {deployed} GPUs, but {used} are reckoned with and the profile is of {known}"
+            for role, deployed, used, known in named
+            if deployed is not None and (deployed != used or deployed != known)
+        ]
 
     def _rules(self, settings: Settings) -> Rules:
         prefill_gpus, decode_gpus = self.engine_gpus

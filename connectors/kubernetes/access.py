@@ -102,6 +102,7 @@ async def _from_kubeconfig(access: Access) -> Credentials:
     where = str(access.kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION)
     configuration = Configuration()
     try:
+        await asyncio.to_thread(_look_for, where)
         loader = await load_kube_config(
             config_file=where, context=access.context, client_configuration=configuration, persist_config=False
         )
@@ -112,3 +113,9 @@ async def _from_kubeconfig(access: Access) -> Credentials:
             f"kubeconfig {where} cannot be used: {error}. Give --kubeconfig, or run the planner as a pod"
         ) from error
     return Credentials(configuration, namespace, f"kubeconfig {where}")
+
+
+def _look_for(where: str) -> None:
+    """Make sure that there is a kubeconfig: like kubectl's it may be several files, merged as far as they exist."""
+    if not any(Path(part).expanduser().exists() for part in where.split(os.pathsep)):
+        raise FileNotFoundError("there is no such file")

@@ -241,6 +241,21 @@ class KubernetesApi:
         except NotFoundError:
             return
 
+    async def allowed(self, attributes: Object) -> bool:
+        """Whether the planner itself may do something.
+
+        Args:
+            attributes: ``resourceAttributes`` of a SelfSubjectAccessReview.
+        """
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        # It is made to be answered and not kept, so that it may be repeated.
+        call = _Call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
+        return bool(((await self._carry_out(call)).get("status") or {}).get("allowed"))
+
     async def watch(
         self,
         resource: Resource,

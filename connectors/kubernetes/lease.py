@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,15 +17,20 @@ _MICRO_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 class KubernetesLeases:
     """Keeps one lease in a namespace; a ``connectors.election.LeaseStore``."""
 
-    def __init__(self, api: KubernetesApi, namespace: str, name: str) -> None:
+    def __init__(self, api: KubernetesApi, place: Callable[[], tuple[str, str]]) -> None:
+        """Prepare.
+
+        Args:
+            api: The server.
+            place: Namespace and name of the lease; asked at every call, as they may follow from what is found first.
+        """
         self._api = api
-        self._namespace = namespace
-        self._name = name
+        self._place = place
 
     async def get(self, timeout_s: float) -> Lease | None:
         """The lease; None if there is none."""
         try:
-            path = LEASES.path(self._namespace, self._name)
+            path = LEASES.path(*self._place())
             return _read(await self._api.get_path(path, timeout_s=timeout_s))
         except NotFoundError:
             return None
@@ -32,7 +38,8 @@ class KubernetesLeases:
     async def create(self, lease: Lease, timeout_s: float) -> Lease:
         """Store the lease; raises LeaseConflictError if there is one."""
         try:
-            return _read(await self._api.create(LEASES, self._namespace, self._body(lease), timeout_s=timeout_s))
+            namespace, _ = self._place()
+            return _read(await self._api.create(LEASES, namespace, self._body(lease), timeout_s=timeout_s))
         except ConflictError as error:
             raise LeaseConflictError(str(error)) from error
 
@@ -40,12 +47,13 @@ class KubernetesLeases:
         """Store the lease over the state that ``lease.version`` names; raises LeaseConflictError if that has passed."""
         body = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, **self._body(lease)}
         try:
-            return _read(await self._api.replace(LEASES, self._namespace, self._name, body, timeout_s=timeout_s))
+            return _read(await self._api.replace(LEASES, *self._place(), body, timeout_s=timeout_s))
         except (ConflictError, NotFoundError) as error:
             raise LeaseConflictError(str(error)) from error
 
     def _body(self, lease: Lease) -> Object:
-        metadata: dict[str, Any] = {"name": self._name, "namespace": self._namespace}
+        namespace, name = self._place()
+        metadata: dict[str, Any] = {"name": name, "namespace": namespace}
         if lease.version:
             metadata["resourceVersion"] = lease.version
         return {

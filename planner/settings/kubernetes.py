@@ -1,7 +1,8 @@
-"""Which deployment in Kubernetes is scaled."""
+"""Which deployment in Kubernetes is scaled, and how its cluster is reached."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from planner.settings.options import OptionGroup, option
@@ -28,3 +29,16 @@ class KubernetesOptions(OptionGroup):
         max_length=63,
         pattern=_NAME,
     )
+    kubeconfig: Path | None = option(
+        None,
+        "Kubeconfig to reach the cluster with. Left out: the service account of the planner's pod, or else "
+        "~/.kube/config.",
+        env=("KUBECONFIG",),
+    )
+    kube_context: str | None = option(None, "Context of the kubeconfig. Left out, it is the current one.")
+    kube_service_account_dir: Path = option(
+        Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+        "Folder where token, ca.crt and namespace of the service account are mounted; the token is read again as it "
+        "is renewed.",
+    )
+    kube_timeout: float = option(10.0, "Longest time one request to the API server may take.", unit="s", gt=0, le=300)

@@ -45,6 +45,13 @@ class Source(ABC):
     Life: ``start`` once, ``observe`` once an interval, ``close`` once.
     """
 
+    def prefer_model(self, name: str | None) -> None:  # noqa: B027 - a source need not tell models apart
+        """Observe the model of this name, unless one was chosen already; before ``start``.
+
+        Args:
+            name: The model that the workers serve; None if that is not known.
+        """
+
     @abstractmethod
     async def start(self) -> None:
         """Make ready.

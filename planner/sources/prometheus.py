@@ -153,6 +153,10 @@ class PrometheusSource(Source):
         """How the last read went."""
         return self._status
 
+    def prefer_model(self, name: str | None) -> None:
+        """Observe the model of this name, unless one was chosen already."""
+        self._model_name = self._model_name or name
+
     async def start(self) -> None:
         """See which series are ours; a server that cannot be reached yet, or a namespace without series, is no error.
 

@@ -83,6 +83,10 @@ class ScrapeSource(Source):
         """How the last read went."""
         return self._status
 
+    def prefer_model(self, name: str | None) -> None:
+        """Observe the model of this name, unless one was chosen already."""
+        self._model_name = self._model_name or name
+
     async def start(self) -> None:
         """Read once, so that the first interval has a beginning; pages that cannot be read yet are no error.
 

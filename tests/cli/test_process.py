@@ -91,10 +91,12 @@ def test_a_missing_profile_ends_with_2_and_says_how_to_get_one(tmp_path):
     assert "Traceback" not in refused.stderr
 
 
-def test_an_environment_that_is_not_there_yet_ends_with_2():
-    refused = run("--environment", "kubernetes", "--profile-results-dir", sample_profile_dir())
+def test_kubernetes_without_access_ends_with_2(tmp_path):
+    nowhere = ("--kubeconfig", tmp_path / "config")
+    refused = run("--environment", "kubernetes", *nowhere, "--profile-results-dir", sample_profile_dir())
     assert refused.returncode == 2
-    assert "--environment kubernetes" in refused.stderr
+    assert "no access to Kubernetes" in refused.stderr
+    assert "--kubeconfig" in refused.stderr
 
 
 def test_leader_election_where_there_is_no_lease_ends_with_2(flags):
