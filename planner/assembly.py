@@ -8,6 +8,7 @@ import random
 import socket
 import uuid
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -114,13 +115,27 @@ def make_connector(settings: Settings, now: Now) -> Connector:
 
 
 def _virtual(settings: Settings, now: Now) -> Connector:
-    from connectors.virtual import Listen, VirtualConnector  # noqa: PLC0415
+    from connectors.virtual import Listen, VirtualConnector, Webhook  # noqa: PLC0415
 
+    store = VIRTUAL_STORES[settings.virtual_store](settings, now)
+    secret = _secret("--virtual-webhook-secret-file", settings.virtual_webhook_secret_file) or _reveal(
+        settings.virtual_webhook_secret
+    )
+    webhook = None
+    if settings.virtual_webhook is not None and secret is not None:
+        try:
+            webhook = Webhook(settings.virtual_webhook, secret=secret, store=store, namespace=settings.namespace)
+        except ValueError as error:
+            raise ConnectorError(str(error)) from error
     return VirtualConnector(
         now=now,
-        store=VIRTUAL_STORES[settings.virtual_store](settings, now),
-        listen=Listen.parse(settings.virtual_listen),
-        token=_virtual_token(settings),
+        store=store,
+        listen=Listen.parse(
+            settings.virtual_listen, cert_file=settings.virtual_tls_cert_file, key_file=settings.virtual_tls_key_file
+        ),
+        token=_secret("--virtual-token-file", settings.virtual_token_file) or _reveal(settings.virtual_token),
+        rate_limit_rps=settings.virtual_rate_limit,
+        webhook=webhook,
         ack_timeout_s=settings.virtual_ack_timeout,
         blocking=settings.virtual_blocking,
     )
@@ -211,16 +226,17 @@ CONNECTORS: Mapping[str, Callable[[Settings, Now], Connector]] = {
 }
 
 
-def _virtual_token(settings: Settings) -> str | None:
-    if settings.virtual_token_file is None:
-        return _reveal(settings.virtual_token)
+def _secret(option: str, file: Path | None) -> str | None:
+    """What a file of secrets holds, without the blanks around it; None without a file."""
+    if file is None:
+        return None
     try:
-        token = settings.virtual_token_file.read_text(encoding="utf-8").strip()
+        secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConnectorError(f"--virtual-token-file {settings.virtual_token_file} cannot be read: {error}") from error
-    if not token:
-        raise ConnectorError(f"--virtual-token-file {settings.virtual_token_file} is empty")
-    return token
+        raise ConnectorError(f"{option} {file} cannot be read: {error}") from error
+    if not secret:
+        raise ConnectorError(f"{option} {file} is empty")
+    return secret
 
 
 def _reveal(secret: SecretStr | None) -> str | None:

@@ -2,9 +2,11 @@
 
 from connectors.virtual.blocking import BlockingVirtualClient
 from connectors.virtual.client import VirtualClientError, VirtualConnectorClient
-from connectors.virtual.connector import Listen, VirtualConnector
+from connectors.virtual.connector import VirtualConnector
+from connectors.virtual.listen import Listen
 from connectors.virtual.state import VirtualDecision, VirtualState
 from connectors.virtual.store import EmbeddedStore, VirtualStore
+from connectors.virtual.webhook import Webhook
 
 __all__ = [
     "BlockingVirtualClient",
@@ -16,4 +18,5 @@ __all__ = [
     "VirtualDecision",
     "VirtualState",
     "VirtualStore",
+    "Webhook",
 ]

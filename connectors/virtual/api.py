@@ -1,27 +1,25 @@
-"""The HTTP interface of virtual mode."""
+"""The routes of virtual mode over HTTP."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
 from aiohttp import web
 
-from connectors.base import ConnectorError
+from connectors.virtual.guard import RefusalError
 from connectors.virtual.state import VirtualState
 from connectors.virtual.store import VirtualStore
 from planner.core.observation import Workers
 
 LONGEST_WAIT_S = 60.0
-_LARGEST_BODY_BYTES = 16 * 1024
 _LARGEST_COUNT = 1_000_000
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_BODY_WITHIN_S = 10.0
 
 
 def openapi() -> str:
@@ -29,27 +27,28 @@ def openapi() -> str:
     return files("connectors.virtual").joinpath("openapi.yaml").read_text(encoding="utf-8")
 
 
+def add_routes(app: web.Application, store: VirtualStore) -> None:
+    """Serve the decisions of a store on an application, and take acknowledgements.
+
+    Refusals are raised as RefusalError and ConnectorError; the application needs the middleware ``problems``.
+    """
+    VirtualApi(app, store)
+
+
 class VirtualApi:
-    """Serves decisions of a store, and takes acknowledgements."""
+    """The routes, on one application."""
 
-    def __init__(self, store: VirtualStore, token: str | None) -> None:
-        """Prepare an application.
-
-        Args:
-            store: Where decisions are.
-            token: The bearer token that every request must show; None for none.
-        """
+    def __init__(self, app: web.Application, store: VirtualStore) -> None:
         self._store = store
-        self._token = token
         self._closing = asyncio.Event()
         self._openapi = openapi()
-        self.app = web.Application(middlewares=[self._guard], client_max_size=_LARGEST_BODY_BYTES)
-        self.app.on_shutdown.append(self._wake_waiters)
-        self.app.add_routes(
+        app.on_shutdown.append(self._wake_waiters)
+        app.add_routes(
             [
                 web.get("/api/v1/decision", self._get),
                 web.get("/api/v1/decision/wait", self._wait),
                 web.post("/api/v1/decision/{decision_id}/complete", self._complete),
+                web.get("/api/v1/desired", self._desired),
                 web.get("/api/v1/workers", self._get_workers),
                 web.put("/api/v1/workers", self._put_workers),
                 web.get("/openapi.yaml", self._get_openapi),
@@ -59,69 +58,87 @@ class VirtualApi:
     async def _wake_waiters(self, _: web.Application) -> None:
         self._closing.set()
 
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let in who shows the token, and put every refusal into the same form."""
-        if not self._lets_in(request):
-            return problem(401, "show the bearer token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
-        try:
-            return await handler(request)
-        except _RefusalError as refusal:
-            return problem(refusal.status, refusal.detail)
-        except ConnectorError as error:
-            return problem(503, str(error))
-        except web.HTTPException as error:
-            return problem(
-                error.status, error.reason, {key: error.headers[key] for key in ("Allow",) if key in error.headers}
-            )
+    async def _get(self, request: web.Request) -> web.Response:
+        return await self._current(request, _decision)
 
-    def _lets_in(self, request: web.Request) -> bool:
-        if self._token is None:
-            return True
-        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(given, f"Bearer {self._token}".encode())
+    async def _desired(self, request: web.Request) -> web.Response:
+        return await self._current(request, _desired)
 
-    async def _get(self, _: web.Request) -> web.Response:
-        return _decision(self._store.state)
+    async def _current(self, request: web.Request, respond: Callable[[VirtualState], web.Response]) -> web.Response:
+        """What stands now; who has seen that already may wait for another."""
+        seconds = min(_number(request, "timeout", 0, float, least=0), LONGEST_WAIT_S)
+        seen = {tag.value for tag in request.if_none_match or ()}
+
+        def unseen(state: VirtualState) -> bool:
+            return not ({_tag(state), "*"} & seen)
+
+        await self._until(unseen, seconds if seen else 0)
+        state = self._known()
+        response = respond(state)
+        return response if unseen(state) else web.Response(status=304, headers={"ETag": response.headers["ETag"]})
 
     async def _wait(self, request: web.Request) -> web.Response:
         after = _number(request, "after", -1, int, least=-1)
         seconds = min(_number(request, "timeout", LONGEST_WAIT_S, float, least=0), LONGEST_WAIT_S)
-        waiting = asyncio.ensure_future(self._outstanding(after))
+
+        def outstanding(state: VirtualState) -> bool:
+            return not state.acknowledged and state.decision.decision_id > after
+
+        self._known()
+        await self._until(outstanding, seconds)
+        state = self._known()
+        return _decision(state) if outstanding(state) else web.Response(status=204)
+
+    async def _until(self, holds: Callable[[VirtualState], bool], seconds: float) -> None:
+        """Wait until something holds of the state, at most so long, and no longer than there is a server."""
+
+        async def follow() -> None:
+            state = self._store.state
+            while not holds(state):
+                state = await self._store.changed(state)
+
+        if seconds <= 0 or self._closing.is_set() or holds(self._store.state):
+            return
+        waiting = asyncio.ensure_future(follow())
         closing = asyncio.ensure_future(self._closing.wait())
         try:
             await asyncio.wait({waiting, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            return _decision(waiting.result()) if waiting.done() else web.Response(status=204)
+            if waiting.done():
+                waiting.result()
         finally:
             waiting.cancel()
             closing.cancel()
 
-    async def _outstanding(self, after: int) -> VirtualState:
-        state = self._store.state
-        while state.acknowledged or state.decision.decision_id <= after:
-            state = await self._store.changed(state)
-        return state
+    def _known(self) -> VirtualState:
+        if self._store.trouble is not None:
+            raise RefusalError(503, self._store.trouble)
+        return self._store.state
 
     async def _complete(self, request: web.Request) -> web.Response:
         text = request.match_info["decision_id"]
         if not (text.isascii() and text.isdecimal()):
-            raise _RefusalError(400, f"the decision is {text!r}; it is a whole number of 0 or more")
+            raise RefusalError(400, f"the decision is {text!r}; it is a whole number of 0 or more")
+        # Python refuses to read some thousands of digits; nobody counts as far as nineteen.
+        number = int(text.lstrip("0")[:19] or "0")
         try:
-            state = await self._store.update(lambda state: state.complete(int(text)))
+            state = await self._store.update(lambda state: state.complete(number))
         except ValueError as error:
-            raise _RefusalError(404, str(error)) from None
+            raise RefusalError(404, str(error)) from None
         return _decision(state)
 
     async def _get_workers(self, _: web.Request) -> web.Response:
-        return _workers(self._store.state)
+        return _workers(self._known())
 
     async def _put_workers(self, request: web.Request) -> web.Response:
         try:
-            body = json.loads(await request.text())
+            async with asyncio.timeout(_BODY_WITHIN_S):
+                body = json.loads(await request.text())
+        except TimeoutError:
+            raise RefusalError(408, f"the body did not arrive within {_BODY_WITHIN_S:g} s") from None
         except (ValueError, RecursionError, LookupError) as error:
-            raise _RefusalError(400, f"the body is no JSON in UTF-8: {error}") from None
+            raise RefusalError(400, f"the body is no JSON in UTF-8: {error}") from None
         if not isinstance(body, dict) or set(body) - {"prefill", "decode"} or not body:
-            raise _RefusalError(422, "expected an object with prefill, decode, or both")
+            raise RefusalError(422, "expected an object with prefill, decode, or both")
         pools = {name: _read_workers(name, value) for name, value in body.items()}
         return _workers(await self._store.update(lambda state: state.report(pools.get("prefill"), pools.get("decode"))))
 
@@ -129,26 +146,12 @@ class VirtualApi:
         return web.Response(text=self._openapi, content_type="application/yaml")
 
 
-class _RefusalError(Exception):
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-
-
-def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> web.Response:
-    """A refusal, as RFC 9457 wants it."""
-    title = web.Response(status=status).reason
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return web.json_response(body, status=status, content_type="application/problem+json", headers=headers)
-
-
 def _number(request: web.Request, name: str, default: float, kind: type[int] | type[float], *, least: int) -> Any:
     text = request.query.get(name)
     if text is None:
         return default
     words = "whole number" if kind is int else "number of seconds"
-    refusal = _RefusalError(400, f"{name} is {text!r}; it is a {words} of {least} or more")
+    refusal = RefusalError(400, f"{name} is {text!r}; it is a {words} of {least} or more")
     try:
         value = kind(text)
     except ValueError:
@@ -158,8 +161,41 @@ def _number(request: web.Request, name: str, default: float, kind: type[int] | t
     return value
 
 
+def _tag(state: VirtualState) -> str:
+    """What changes with the decision or its acknowledgement."""
+    return ".".join(map(str, (state.decision.decision_id, state.scaled_decision_id, *state.decision.targets)))
+
+
 def _decision(state: VirtualState) -> web.Response:
-    return web.json_response({**asdict(state.decision), "scaled_decision_id": state.scaled_decision_id})
+    body = {**asdict(state.decision), "scaled_decision_id": state.scaled_decision_id}
+    return web.json_response(body, headers={"ETag": f'"{_tag(state)}"'})
+
+
+def _desired(state: VirtualState) -> web.Response:
+    """The replicas wanted: for KEDA by pool, and the same as a list of Kubernetes' external metrics."""
+    if state.decision.decision_id < 0 or state.decided_at is None:
+        raise RefusalError(404, "no decision was made yet")
+    pools = {"prefill": state.decision.num_prefill_workers, "decode": state.decision.num_decode_workers}
+    decided_at = datetime.fromtimestamp(state.decided_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    items = [
+        {
+            "metricName": "sla_planner_desired_replicas",
+            "metricLabels": {"pool": pool},
+            "timestamp": decided_at,
+            "value": str(replicas),
+        }
+        for pool, replicas in pools.items()
+    ]
+    body = {
+        "kind": "ExternalMetricValueList",
+        "apiVersion": "external.metrics.k8s.io/v1beta1",
+        "metadata": {},
+        "items": items,
+        "decision_id": state.decision.decision_id,
+        "decided_at": decided_at,
+        **{pool: {"replicas": replicas} for pool, replicas in pools.items()},
+    }
+    return web.json_response(body, headers={"ETag": f'"{_tag(state)}"'})
 
 
 def _workers(state: VirtualState) -> web.Response:
@@ -170,8 +206,10 @@ def _workers(state: VirtualState) -> web.Response:
 def _read_workers(pool: str, value: Any) -> Workers:
     counts = ("ready", "pending", "draining")
     if not isinstance(value, dict) or "ready" not in value or set(value) - set(counts):
-        raise _RefusalError(422, f"{pool}: expected an object with ready, and pending and draining if there are any")
+        raise RefusalError(422, f"{pool}: expected an object with ready, and pending and draining if there are any")
     for name, count in value.items():
-        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= _LARGEST_COUNT:
-            raise _RefusalError(422, f"{pool}.{name} is {count!r}; it is a whole number from 0 to {_LARGEST_COUNT}")
-    return Workers(**value)
+        # JSON knows one kind of number: 2.0 is as whole as 2.
+        whole = isinstance(count, (int, float)) and not isinstance(count, bool) and count == count // 1
+        if not whole or not 0 <= count <= _LARGEST_COUNT:
+            raise RefusalError(422, f"{pool}.{name} is {count!r}; it is a whole number from 0 to {_LARGEST_COUNT}")
+    return Workers(**{name: int(count) for name, count in value.items()})

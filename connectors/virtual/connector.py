@@ -3,57 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from connectors.base import Applied, Connector, ConnectorError, Outcome, WorkerCounts
+from connectors.virtual.listen import ApiServer, Listen
 from connectors.virtual.state import VirtualState
 from connectors.virtual.store import EmbeddedStore, VirtualStore
+from connectors.virtual.webhook import Webhook
 from planner.core.decision import Decision
 from planner.core.observation import Workers
 from planner.finding import Finding, Health
-
-if TYPE_CHECKING:
-    from aiohttp import web
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where to serve orchestrators over HTTP.
-
-    Attributes:
-        host: Address or name of the interface.
-        port: Port; 0 takes any free one.
-    """
-
-    host: str
-    port: int
-
-    def __post_init__(self) -> None:
-        """Refuse a port that is none.
-
-        Raises:
-            ValueError: The port is not between 0 and 65535.
-        """
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"port is {self.port}; it is between 0 and 65535")
-
-    @classmethod
-    def parse(cls, text: str) -> Listen:
-        """Of ``HOST:PORT``; an IPv6 address in brackets."""
-        host, _, port = text.rpartition(":")
-        return cls(host.strip("[]"), int(port))
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
 
 
 class VirtualConnector(Connector):
@@ -66,6 +26,8 @@ class VirtualConnector(Connector):
         store: VirtualStore | None = None,
         listen: Listen | None = None,
         token: str | None = None,
+        rate_limit_rps: float | None = None,
+        webhook: Webhook | None = None,
         ack_timeout_s: float = 1800.0,
         blocking: bool = False,
     ) -> None:
@@ -76,31 +38,36 @@ class VirtualConnector(Connector):
             store: Where decisions are kept; memory alone if left out.
             listen: Where to serve over HTTP; nowhere if left out.
             token: Bearer token that HTTP clients must show; required beyond loopback.
-            ack_timeout_s: Longest time a new decision waits for the acknowledgement of the one before, seconds.
+            rate_limit_rps: Most requests over HTTP from an address, per second; None for any number.
+            webhook: Who pushes decisions; nobody if left out.
+            ack_timeout_s: Longest time a new decision waits for the acknowledgement of the one before, seconds; 0
+                expects no acknowledgements, and takes every decision to be carried out at once.
             blocking: Whether ``apply`` waits for the acknowledgement, as long as that.
         """
         self.store = store or EmbeddedStore()
         self._now = now
         self._listen = listen
         self._token = token
+        self._webhook = webhook
+        self._server = (
+            None if listen is None else ApiServer(self.store, listen, token=token, rate_limit_rps=rate_limit_rps)
+        )
         self._ack_timeout_s = ack_timeout_s
         self._blocking = blocking
-        self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str | None:
         """Where HTTP clients connect; None if they cannot."""
-        if self._listen is None or self._runner is None or not self._runner.addresses:
-            return None
-        host = f"[{self._listen.host}]" if ":" in self._listen.host else self._listen.host
-        return f"http://{host}:{self._runner.addresses[0][1]}"
+        return None if self._server is None else self._server.url
 
     async def start(self) -> None:
-        """Read the state and listen."""
+        """Read the state, listen, and push what is outstanding."""
         self._refuse_open_door()
         await self.store.start()
-        if self._listen is not None:
-            await self._serve(self._listen)
+        if self._server is not None:
+            await self._server.start()
+        if self._webhook is not None:
+            self._webhook.start()
 
     def _refuse_open_door(self) -> None:
         if self._listen is not None and not self._listen.loopback and not self._token:
@@ -109,34 +76,26 @@ class VirtualConnector(Connector):
                 "give --virtual-token-file or --virtual-token, or listen on 127.0.0.1"
             )
 
-    async def _serve(self, listen: Listen) -> None:
-        from aiohttp import web  # noqa: PLC0415 - in process nobody needs it
-
-        from connectors.virtual.api import VirtualApi  # noqa: PLC0415
-
-        self._runner = web.AppRunner(VirtualApi(self.store, self._token).app, access_log=None, shutdown_timeout=0.5)
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, listen.host, listen.port).start()
-        except OSError as error:
-            raise ConnectorError(f"--virtual-listen {listen.host}:{listen.port} cannot be had: {error}") from error
-
     async def workers(self) -> WorkerCounts:
         """What the orchestrator reported, or else what it last completed, and what is outstanding."""
         state = await self.store.read()
         completed = state.completed or (None, None)
         wanted = (None, None) if state.acknowledged else state.decision.targets
+        if not self._ack_timeout_s and state.decision.decision_id >= 0:
+            completed = state.decision.targets
         return WorkerCounts(
             prefill=_pool(state.prefill, completed[0], wanted[0]), decode=_pool(state.decode, completed[1], wanted[1])
         )
 
     async def apply(self, decision: Decision) -> Applied:
         """Publish a decision, unless it stands already or the one before is not yet acknowledged."""
+        if not self.store.leads:
+            return Applied(outcome=Outcome.STANDBY, detail=self.store.trouble or "standing by")
         state = await self.store.read()
         targets = (decision.prefill, decision.decode)
         if targets == state.decision.targets:
             return Applied(outcome=Outcome.UNCHANGED, detail=f"decision {state.decision.decision_id} says so already")
-        outstanding = None if state.acknowledged else self._outstanding(state)
+        outstanding = None if state.acknowledged or not self._ack_timeout_s else self._outstanding(state)
         if outstanding is not None and self._waited_s(state) < self._ack_timeout_s:
             return Applied(outcome=Outcome.WAITING, detail=outstanding)
         published = await self.store.update(lambda now: now.decide(*targets, self._now()))
@@ -144,7 +103,7 @@ class VirtualConnector(Connector):
         detail = f"decision {number} published"
         if outstanding is not None:
             detail = f"{outstanding}, given up; {detail}"
-        if self._blocking and not await self._acknowledged(number):
+        if self._blocking and self._ack_timeout_s and not await self._acknowledged(number):
             return Applied(outcome=Outcome.APPLIED, detail=f"{detail}, not acknowledged in time", overdue=True)
         return Applied(outcome=Outcome.APPLIED, detail=detail, overdue=outstanding is not None)
 
@@ -185,11 +144,17 @@ class VirtualConnector(Connector):
         self._refuse_open_door()
         if self._listen is None:
             return "in this process only"
+        self._listen.ssl_context()
         family = socket.AF_INET6 if ":" in self._listen.host else socket.AF_INET
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((self._listen.host, self._listen.port))
         return f"{self._listen.host}:{self._listen.port} is free"
+
+    @property
+    def leading(self) -> bool:
+        """Whether no other planner decides in this one's place."""
+        return self.store.leads
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -198,9 +163,10 @@ class VirtualConnector(Connector):
 
     async def close(self) -> None:
         """Stop listening, wake who waits, and keep the state for the next start."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._webhook is not None:
+            await self._webhook.close()
+        if self._server is not None:
+            await self._server.close()
         await self.store.close()
 
 

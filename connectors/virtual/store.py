@@ -42,6 +42,11 @@ class VirtualStore(ABC):
         """Why ``state`` says nothing yet; None if it does."""
         return None
 
+    @property
+    def leads(self) -> bool:
+        """Whether decisions may be published here; false while another planner does that."""
+        return True
+
     async def read(self) -> VirtualState:
         """The state as it is known for sure, where ``state`` may lag behind or not be known yet.
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 from platformdirs import user_state_dir
 from pydantic import SecretStr, model_validator
 
-from planner.settings.options import ListenAddress, OptionGroup, option
+from planner.settings.options import ListenAddress, OptionGroup, WebAddress, option
 
 
 class VirtualOptions(OptionGroup):
@@ -26,11 +26,24 @@ class VirtualOptions(OptionGroup):
     )
     virtual_token: SecretStr | None = option(None, "Bearer token that orchestrators must show.")
     virtual_token_file: Path | None = option(None, "File with that token.")
+    virtual_tls_cert_file: Path | None = option(
+        None, "Certificate to serve HTTPS with, followed by those it depends on."
+    )
+    virtual_tls_key_file: Path | None = option(None, "Key of that certificate, unless it is in the same file.")
+    virtual_rate_limit: float = option(
+        1000.0, "Most requests from an address; twice as many for a moment.", unit="requests/s", gt=0
+    )
+    virtual_webhook: WebAddress | None = option(None, "Address that every decision is posted to, signed.")
+    virtual_webhook_secret: SecretStr | None = option(
+        None, "What to sign with: whsec_ and base64 as Standard Webhooks has it, or any text."
+    )
+    virtual_webhook_secret_file: Path | None = option(None, "File with that secret.")
     virtual_ack_timeout: float = option(
         1800.0,
-        "Longest time a new decision waits for the acknowledgement of the one before.",
+        "Longest time a new decision waits for the acknowledgement of the one before; 0 expects none, and takes every "
+        "decision to be carried out at once.",
         unit="s",
-        gt=0,
+        ge=0,
     )
     virtual_blocking: bool = option(False, "Wait within each adjustment until the decision is acknowledged.")
     state_dir: Path = option(
@@ -39,7 +52,13 @@ class VirtualOptions(OptionGroup):
     )
 
     @model_validator(mode="after")
-    def _one_virtual_token(self) -> Self:
+    def _whole_virtual_interface(self) -> Self:
         if self.virtual_token and self.virtual_token_file:
             raise ValueError("give --virtual-token or --virtual-token-file, not both")
+        if self.virtual_webhook_secret and self.virtual_webhook_secret_file:
+            raise ValueError("give --virtual-webhook-secret or --virtual-webhook-secret-file, not both")
+        if self.virtual_webhook and not (self.virtual_webhook_secret or self.virtual_webhook_secret_file):
+            raise ValueError("--virtual-webhook needs --virtual-webhook-secret-file or --virtual-webhook-secret")
+        if self.virtual_tls_key_file and not self.virtual_tls_cert_file:
+            raise ValueError("--virtual-tls-key-file needs --virtual-tls-cert-file")
         return self

@@ -39,7 +39,11 @@ class DecidingStore(EtcdStore):
 
     @property
     def leads(self) -> bool:
-        """Whether this planner decides."""
+        """Whether no other planner is known to decide here."""
+        return self._keys.leader not in self._entries or self._led
+
+    @property
+    def _led(self) -> bool:
         leader = self._entries.get(self._keys.leader)
         return leader is not None and leader.lease == self._lease != 0
 
@@ -59,7 +63,7 @@ class DecidingStore(EtcdStore):
 
     async def close(self) -> None:
         """Let another planner lead at once; the decision stands until its lease runs out."""
-        if self._tasks and self.leads:
+        if self._tasks and self._led:
             leader = self._entries[self._keys.leader]
             try:
                 await self._gateway.transact({self._keys.leader: leader.mod_revision}, delete=[self._keys.leader])
@@ -73,7 +77,7 @@ class DecidingStore(EtcdStore):
     @property
     def trouble(self) -> str | None:
         """Why this planner does not lead; None if it does."""
-        if self.leads:
+        if self._led:
             return None
         leader = self._entries.get(self._keys.leader)
         if leader is None:
@@ -126,7 +130,7 @@ class DecidingStore(EtcdStore):
 
     def _missing(self, lease: int) -> dict[str, tuple[str, int]]:
         leader = self._entries.get(self._keys.leader)
-        if leader is not None and not self.leads:
+        if leader is not None and not self._led:
             return {}
         missing = self._gone(lease)
         if leader is None:
