@@ -1,7 +1,8 @@
 """Virtual mode from plain Python: the standard library, HTTP, and nothing of the planner's.
 
     python examples/http_orchestrator.py --planner http://127.0.0.1:9086 \
-        --prefill 'python worker.py --role prefill --port {port}' --decode 'python worker.py --role decode --port {port}'
+        --prefill 'python examples/local_workers/mock_worker.py --role prefill --port {port}' \
+        --decode 'python examples/local_workers/mock_worker.py --role decode --port {port}'
 
 Keeps as many processes of each command running as the planner decides. A process that ends is started again.
 The same few requests make an orchestrator in any language; docs/virtual-mode.md shows them as curl commands.
