@@ -12,10 +12,13 @@ from typing import Any
 
 from aiohttp import web
 
+from connectors.base import ConnectorError
 from connectors.virtual.guard import RefusalError
 from connectors.virtual.state import VirtualState
 from connectors.virtual.store import VirtualStore
 from planner.core.observation import Workers
+
+Holds = Callable[[VirtualState], bool]
 
 LONGEST_WAIT_S = 60.0
 _LARGEST_COUNT = 1_000_000
@@ -40,7 +43,9 @@ class VirtualApi:
 
     def __init__(self, app: web.Application, store: VirtualStore) -> None:
         self._store = store
-        self._closing = asyncio.Event()
+        self._closing = False
+        self._waiters: dict[asyncio.Future[None], Holds] = {}
+        self._following: asyncio.Task[None] | None = None
         self._openapi = openapi()
         app.on_shutdown.append(self._wake_waiters)
         app.add_routes(
@@ -56,7 +61,12 @@ class VirtualApi:
         )
 
     async def _wake_waiters(self, _: web.Application) -> None:
-        self._closing.set()
+        self._closing = True
+        for waiter in self._waiters:
+            _wake(waiter)
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
 
     async def _get(self, request: web.Request) -> web.Response:
         return await self._current(request, _decision)
@@ -89,25 +99,35 @@ class VirtualApi:
         state = self._known()
         return _decision(state) if outstanding(state) else web.Response(status=204)
 
-    async def _until(self, holds: Callable[[VirtualState], bool], seconds: float) -> None:
+    async def _until(self, holds: Holds, seconds: float) -> None:
         """Wait until something holds of the state, at most so long, and no longer than there is a server."""
-
-        async def follow() -> None:
-            state = self._store.state
-            while not holds(state):
-                state = await self._store.changed(state)
-
-        if seconds <= 0 or self._closing.is_set() or holds(self._store.state):
+        if seconds <= 0 or self._closing or holds(self._store.state):
             return
-        waiting = asyncio.ensure_future(follow())
-        closing = asyncio.ensure_future(self._closing.wait())
+        if self._following is None or self._following.done():
+            self._following = asyncio.create_task(self._follow())
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self._waiters[waiter] = holds
+        timer = loop.call_later(seconds, _wake, waiter)
         try:
-            await asyncio.wait({waiting, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                waiting.result()
+            await waiter
         finally:
-            waiting.cancel()
-            closing.cancel()
+            timer.cancel()
+            del self._waiters[waiter]
+
+    async def _follow(self) -> None:
+        """Wake who waits for a state, as long as anybody waits: one look at the store serves them all."""
+        state = self._store.state
+        while self._waiters:
+            for waiter, holds in list(self._waiters.items()):
+                if holds(state):
+                    _wake(waiter)
+            try:
+                state = await self._store.changed(state)
+            except ConnectorError:
+                for waiter in self._waiters:
+                    _wake(waiter)
+                return
 
     def _known(self) -> VirtualState:
         if self._store.trouble is not None:
@@ -144,6 +164,11 @@ class VirtualApi:
 
     async def _get_openapi(self, _: web.Request) -> web.Response:
         return web.Response(text=self._openapi, content_type="application/yaml")
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _number(request: web.Request, name: str, default: float, kind: type[int] | type[float], *, least: int) -> Any:

@@ -208,7 +208,7 @@ async def test_schemathesis_finds_nothing(server, monkeypatch, tmp_path):
     document.write_text(openapi(), encoding="utf-8")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "run", document, "--url", server.url),
-        *("--header", f"Authorization: Bearer {TOKEN}", "--checks", "all", "--max-examples", "25"),
+        *("--header", f"Authorization: Bearer {TOKEN}", "--checks", "all", "--max-examples", "10"),
         *("--generation-deterministic", "--continue-on-failure", "--no-color", "--request-timeout", "20"),
         cwd=tmp_path,
         stdout=asyncio.subprocess.PIPE,

@@ -135,7 +135,7 @@ async def planner(etcd, namespace):
     """Makes planners, that is connectors that have started: ``await planner()``."""
     made = []
 
-    async def make(url=etcd.url, lease_ttl_s=2, **options):
+    async def make(url=etcd.url, lease_ttl_s=30, **options):
         access = options.pop("access", EtcdAccess(endpoints=[url]))
         store = DecidingStore(EtcdGateway(access), namespace, now=time.time, lease_ttl_s=lease_ttl_s)
         connector = VirtualConnector(now=time.time, store=store, **options)
@@ -153,7 +153,7 @@ async def orchestrator(etcd, namespace):
     """Makes clients: ``orchestrator()``."""
     made = []
 
-    def make(url=etcd.url, lease_ttl_s=2, access=None):
+    def make(url=etcd.url, lease_ttl_s=30, access=None):
         access = access or EtcdAccess(endpoints=[url])
         client = VirtualConnectorClient.etcd(access, namespace=namespace, lease_ttl_s=lease_ttl_s)
         made.append(client)
@@ -181,7 +181,7 @@ async def test_nothing_is_written_before_the_first_decision(planner, wire):
 
 
 async def test_a_decision_is_three_keys_in_one_transaction_on_one_lease(planner, wire):
-    connector = await planner(lease_ttl_s=30)
+    connector = await planner()
     assert (await connector.apply(decide(3, 5))).outcome is Outcome.APPLIED
     kept = await wire.everything()
     assert {name: value for name, (value, _, _) in kept.items()} == {
@@ -224,7 +224,7 @@ async def test_an_aggregated_deployment_has_no_prefill_workers(planner, orchestr
 
 
 async def test_a_dynamo_planner_is_followed_and_acknowledged(orchestrator, wire):
-    client = orchestrator(lease_ttl_s=30)
+    client = orchestrator()
     assert await client.get() == VirtualDecision(-1, -1, -1)
     waiting = asyncio.ensure_future(client.wait())
     lease = await wire.lease()
@@ -277,11 +277,11 @@ async def test_a_number_that_was_acknowledged_before_is_not_used_again(planner, 
 
 
 async def test_a_restarted_planner_reads_the_state_back(planner, orchestrator, wire):
-    first = await planner(lease_ttl_s=30)
+    first = await planner()
     await first.apply(decide(3, 5))
     await first.close()
     assert (await wire.values())["decision_id"] == "0", "the decision stands while the planner restarts"
-    second = await planner(lease_ttl_s=30)
+    second = await planner()
     assert (await second.apply(decide(3, 5))).outcome is Outcome.UNCHANGED
     client = orchestrator()
     await client.complete(await soon(client.wait()))
@@ -290,7 +290,7 @@ async def test_a_restarted_planner_reads_the_state_back(planner, orchestrator, w
 
 
 async def test_keys_vanish_with_their_writer_and_the_next_planner_goes_on_counting(planner, orchestrator, wire):
-    first = await planner()
+    first = await planner(lease_ttl_s=2)
     await first.apply(decide(3, 5))
     client = orchestrator()
     newest = await soon(client.wait())
@@ -309,7 +309,7 @@ async def _empty(wire):
 
 
 async def test_a_second_planner_stands_by_and_takes_over_when_the_first_is_gone(planner, orchestrator):
-    first = await planner()
+    first = await planner(lease_ttl_s=2)
     await first.apply(decide(3, 5))
     second = await planner()
     assert not second.leading
@@ -377,7 +377,7 @@ async def _has(wire, name, value):
 async def test_an_acknowledgement_lives_as_long_as_its_client(planner, orchestrator, wire):
     connector = await planner()
     await connector.apply(decide(3, 5))
-    one, other = orchestrator(), orchestrator()
+    one, other = orchestrator(lease_ttl_s=2), orchestrator()
     await one.complete(await soon(one.wait()))
     assert await other.get() == VirtualDecision(3, 5, 0)
     with pytest.raises(TimeoutError):
@@ -391,7 +391,7 @@ async def test_an_acknowledgement_lives_as_long_as_its_client(planner, orchestra
 
 async def test_a_report_lives_as_long_as_its_client(planner, orchestrator):
     connector = await planner()
-    client = orchestrator()
+    client = orchestrator(lease_ttl_s=2)
     await client.report_workers(decode=Workers(4))
     assert (await connector.workers()).decode == Workers(4)
     await crash(client._link._store)
@@ -495,8 +495,8 @@ async def test_compaction_of_the_whole_history_disturbs_nobody(planner, orchestr
 async def test_a_member_that_fails_is_left_for_another(planner, orchestrator, etcd_servers):
     servers = etcd_servers(3)
     urls = [server.url for server in servers]
-    connector = await planner(access=EtcdAccess(endpoints=urls))
-    client = orchestrator(access=EtcdAccess(endpoints=urls))
+    access = EtcdAccess(endpoints=urls, timeout_s=1.0)
+    connector, client = await planner(access=access), orchestrator(access=access)
     await connector.apply(decide(3, 5))
     await client.complete(await soon(client.wait()))
     waiting = asyncio.ensure_future(client.wait())

@@ -40,7 +40,10 @@ class FollowingStore(EtcdStore):
         else:
             known = (self._last, self._keys.remembered(self._entries).decision)
             self._last = max(known, key=lambda decision: decision.decision_id)
+        # What this store acknowledged holds for it even while the key is gone with a lost lease.
         scaled = self._keys.scaled(self._entries)
+        if scaled == UNSET:
+            scaled = int(self._mine.get(self._keys.scaled_decision_id, UNSET))
         if made and scaled > decision.decision_id:
             # The planner lost its count and began anew: what was acknowledged is not what it wants now.
             scaled = UNSET
