@@ -16,7 +16,7 @@ from planner.clock import Clock, WallClock
 from planner.core.decision import Action, Decision
 from planner.core.observation import Observation
 from planner.log import get_logger
-from planner.planner import Planner
+from planner.planner import Planner, Remembered
 from planner.report.gpu_hours import GpuMeter
 from planner.report.history import History
 from planner.report.metrics import PlannerMetrics
@@ -130,6 +130,7 @@ class PlannerDaemon:
             await self.connector.start()
             differences = self.planner.take_deployed(*self.connector.engine_gpus)
             self._meter = self._make_meter()
+            await self._recall()
             self.source.prefer_model(self.connector.model_name)
             await self.source.start()
         except BaseException:
@@ -138,6 +139,26 @@ class PlannerDaemon:
         for warning in (*self.planner.warnings, *self.connector.warnings, *differences):
             log.warning(warning)
         return self
+
+    async def _recall(self) -> None:
+        """Let the planner go on where it was before a restart; it takes a while, which a stop ends."""
+        past = await self.history.read(self.settings.history_warm_start)
+        if not past:
+            return
+        remembered = (
+            Remembered(record.observation, record.decision, reaction=record.kind is Kind.REACTION)
+            for record in past
+            if not self._stopping.is_set()
+        )
+        try:
+            learnt = await asyncio.to_thread(self.planner.recall, remembered, self.clock.now())
+        except Exception:
+            self.metrics.history_failures.inc()
+            log.exception("the history cannot be learnt from; the planner begins anew")
+            self.planner = Planner(self.settings, fitter=self._fitter)
+            self.planner.take_deployed(*self.connector.engine_gpus)
+            return
+        log.info("learnt from the history", adjustments=learnt)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.core.budget import Limits
@@ -26,6 +28,27 @@ SIZINGS: Mapping[str, Callable[[EngineProfile, Settings], Sizing]] = {
     ),
     "throughput": lambda profile, _: ThroughputSizing(profile),
 }
+
+
+# After more intervals that nobody observed, what was needed before them holds nothing up.
+_MOST_UNWATCHED = 3
+# Forecasts change no more when more unknown intervals than this pass.
+_MOST_PASSED = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What was seen and decided once.
+
+    Attributes:
+        observation: What was seen.
+        decision: What was decided.
+        reaction: Whether it was decided between two adjustments.
+    """
+
+    observation: Observation
+    decision: Decision
+    reaction: bool = False
 
 
 class Planner:
@@ -97,6 +120,49 @@ class Planner:
         requests.warm((float(one.requests), one.end_s + shift) for one in intervals)
         isl.warm((one.isl, one.end_s + shift) for one in intervals)
         osl.warm((one.osl, one.end_s + shift) for one in intervals)
+
+    def recall(self, past: Iterable[Remembered], now: float) -> int:
+        """Learn from what was seen and decided before a restart, and go on from there.
+
+        What was seen at another interval, or lies in the future, is left out. Where nobody watched for a while, time
+        passes in the forecasts and patience begins anew.
+
+        Args:
+            past: What was recorded, oldest first.
+            now: The time, seconds since the epoch.
+
+        Returns:
+            The adjustments that were learnt from.
+        """
+        interval, last, learnt = self.settings.adjustment_interval, None, 0
+        with ExitStack() as warming:
+            for series in self._series:
+                warming.enter_context(series.warming())
+            for one in past:
+                seen = one.observation
+                if seen.time > now or not (one.reaction or math.isclose(seen.interval, interval, rel_tol=0.01)):
+                    continue
+                if not one.reaction:
+                    self._pass_time(last, seen.time - interval)
+                    last = seen.time
+                    learnt += 1
+                    if self._warm_intervals:
+                        self._warm_up(seen)
+                if last is not None:
+                    self._policy.recall(seen, one.decision, reaction=one.reaction)
+            if last is not None:
+                self._pass_time(last, now - interval)
+        return learnt
+
+    def _pass_time(self, last: float | None, until: float) -> None:
+        """Let intervals pass that nobody observed."""
+        interval = self.settings.adjustment_interval
+        missed = 0 if last is None else round((until - last) / interval)
+        if missed > _MOST_UNWATCHED:
+            self._policy.interrupt()
+        for number in range(max(1, missed - _MOST_PASSED + 1), missed + 1):
+            assert last is not None  # noqa: S101 - or nothing was missed
+            self._policy.learn(Observation(time=last + number * interval, interval=interval))
 
     @property
     def warnings(self) -> tuple[str, ...]:

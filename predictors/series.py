@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from predictors.base import Forecast
@@ -91,9 +91,15 @@ class SeriesPredictor:
         Args:
             history: Values and the ends of their intervals, seconds since the epoch, oldest first.
         """
-        with self._model.holding_fits():
+        with self.warming():
             for value, time in history:
                 self.observe(value, time)
+
+    @contextmanager
+    def warming(self) -> Iterator[None]:
+        """A context in which what is observed is a past; models are fitted only at its end."""
+        with self._model.holding_fits():
+            yield
         self._awaiting_load = True
 
     def forecast(self, horizon_steps: int = 1) -> Forecast | None:

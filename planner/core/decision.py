@@ -103,6 +103,7 @@ class Explanation:
         decode: How the decode target came about.
         warnings: What needs attention, a sentence each.
         sized_for: The load that the workers are for, where that is not the next interval's.
+        burstiness: Variance of what arrives within moments over that of independent requests, as learnt so far.
     """
 
     reason: str
@@ -111,6 +112,7 @@ class Explanation:
     decode: PoolExplanation
     warnings: tuple[str, ...] = ()
     sized_for: LoadForecast | None = None
+    burstiness: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +172,7 @@ class Decision:
                 decode=_pool(why["decode"]),
                 warnings=tuple(why["warnings"]),
                 sized_for=LoadForecast(**sized_for) if sized_for else None,
+                burstiness=why.get("burstiness", 1.0),
             ),
         )
 

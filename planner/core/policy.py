@@ -68,6 +68,15 @@ class _Pool:
         if self.expected_ms and self.observed_ms:
             self.correction = self.correction.learn(self.observed_ms, self.expected_ms)
 
+    def recall(self, why: PoolExplanation, need: int | None, time: float) -> None:
+        """Take up what was decided before a restart; ``need`` is None where the load was not sized for."""
+        if why.bound_by is Bound.IDLE:
+            self.window.forget()
+        elif need is not None:
+            self.window.remember(time, need)
+        self.standing = why.target
+        self.startup.ask(why.previous, why.target, time)
+
     def previous(self, workers: Workers | None) -> int | None:
         """What was asked for before: what is there or coming, else what was last decided."""
         return self.standing if workers is None else workers.requested
@@ -118,6 +127,39 @@ class Policy:
         if self._prefill.steadiness.steady and self._decode.steadiness.steady:
             self._prefill.correct()
             self._decode.correct()
+
+    def recall(self, observation: Observation, decision: Decision, *, reaction: bool = False) -> None:
+        """Take in what was seen and decided before a restart, as if it had been here.
+
+        Args:
+            observation: What was seen.
+            decision: What was decided then.
+            reaction: Whether it was a reaction, from which no load is learnt.
+        """
+        if not reaction:
+            self.learn(observation)
+        why = decision.explanation
+        # It is learnt from moments between two adjustments, most of which nobody kept.
+        self._burstiness = Burstiness(why.burstiness)
+        minimum = self.rules.limits.raise_to_minimum(0, 0)
+        unfounded = why.prefill.bound_by is Bound.BLIND and None in (why.prefill.previous, why.decode.previous)
+        for pool, workers, explained, least in zip(
+            (self._prefill, self._decode),
+            (observation.prefill, observation.decode),
+            (why.prefill, why.decode),
+            minimum,
+            strict=True,
+        ):
+            if reaction:
+                pool.startup.see(workers, observation.time)
+            if not unfounded:
+                sized = explained.required is not None and not reaction
+                pool.recall(explained, max(explained.required or 0, least) if sized else None, decision.time)
+
+    def interrupt(self) -> None:
+        """Nobody watched for a while: patience begins anew."""
+        self._prefill.window.interrupt()
+        self._decode.window.interrupt()
 
     def _compare(self, observation: Observation) -> None:
         """Note what latencies were expected of what was seen."""
@@ -308,6 +350,7 @@ class Policy:
                 decode=decode,
                 warnings=(*(draft.requirement.warnings if draft.requirement else ()), *self._stuck(draft)),
                 sized_for=draft.sized_for,
+                burstiness=self._burstiness.value,
             ),
         )
 

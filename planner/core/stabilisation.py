@@ -41,6 +41,17 @@ class ScaleDownWindow:
             return previous
         return min(previous, max(past for _, past in self._needs))
 
+    def remember(self, time: float, need: int) -> None:
+        """Take in a need that was settled before a restart."""
+        if self._watching_since is None:
+            self._watching_since = time
+        self._needs.append((time, need))
+
+    def interrupt(self) -> None:
+        """Nobody watched for a while: begin anew."""
+        self._needs.clear()
+        self._watching_since = None
+
     def forget(self) -> None:
         """Drop the needs remembered: they no longer hold anything up."""
         self._needs.clear()

@@ -142,6 +142,20 @@ class History:
         ]
         return within if limit is None else within[-limit:] if limit else []
 
+    async def read(self, limit: int) -> list[Record]:
+        """The newest records in the file, oldest of them first; none without a file.
+
+        Args:
+            limit: Most records to give.
+        """
+        if self.store is None or not self._open or not limit:
+            return []
+        try:
+            return await asyncio.to_thread(self.store.records, limit=limit)
+        except HistoryError as error:
+            self._on_failure(str(error))
+            return []
+
     async def thinned(self, since: float, until: float, slices: int) -> list[dict[str, Any]]:
         """Documents for a long view, as ``HistoryReader.thinned``; without a file all that are in memory."""
         if self.store is not None and self._open:

@@ -80,16 +80,27 @@ def ledger():
 
 @pytest.fixture
 def make_daemon(clock, ledger, unused_settings):
-    def make(story, *, rounds=None, reload=None, **options):
+    def make(story, *, rounds=None, reload=None, store=None, **options):
         source = StorySource(clock, story)
         settings = Settings(**{**unused_settings, **options})
         wanted = rounds if rounds is not None else len(story)
 
+        records = []
+
         def count(record):
-            if len(daemon.history) >= wanted:
+            records.append(record)
+            if len(records) >= wanted:
                 daemon.stop()
 
-        daemon = PlannerDaemon(settings, source=source, connector=ledger, clock=clock, reload=reload, on_record=count)
+        daemon = PlannerDaemon(
+            settings,
+            source=source,
+            connector=ledger,
+            clock=clock,
+            reload=reload,
+            on_record=count,
+            store=store,
+        )
         return daemon
 
     return make

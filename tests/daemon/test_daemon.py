@@ -5,6 +5,7 @@ import pytest
 from connectors.base import ConnectorError, Outcome, WorkerCounts
 from planner import Observation, Workers
 from planner.core.decision import Action
+from planner.report.store import HistoryStore
 from planner.settings import Settings
 
 
@@ -234,3 +235,42 @@ class TestReactions:
         assert daemon.settings.reaction_interval_s == 0
         await run(daemon)
         assert len(daemon.history) == 3
+
+
+async def test_after_a_restart_it_goes_on_from_its_history(make_daemon, ledger, tmp_path):
+    def with_file(story, **options):
+        return make_daemon(story, store=HistoryStore(tmp_path / "history.sqlite"), **options)
+
+    first = await run(with_file([600, 6000, 6000]))
+    decision = (await run(daemon := with_file([None])))[-1]
+    assert decision.explanation.forecast.requests == first[-1].explanation.forecast.requests
+    assert len(daemon.history) == 4, "the decisions from before are shown, too"
+    fresh = (await run(with_file([None], history_warm_start=0)))[-1]
+    assert fresh.explanation.forecast is None
+
+
+async def test_it_is_not_ready_before_its_own_first_adjustment(make_daemon, tmp_path):
+    await run(make_daemon([60], store=HistoryStore(tmp_path / "history.sqlite")))
+    daemon = make_daemon([60], store=HistoryStore(tmp_path / "history.sqlite"))
+    async with daemon:
+        assert daemon._not_ready() == "no adjustment made yet"
+
+
+async def test_reactions_are_in_the_history(make_daemon, ledger):
+    daemon = make_daemon([60, 6000], sizing="slo")
+    async with daemon:
+        await daemon.tick()
+        await daemon.react(5.0)
+    assert [record.kind for record in daemon.history.latest()] == ["adjustment", "reaction"]
+
+
+async def test_a_history_that_cannot_be_learnt_from_ends_nothing(make_daemon, tmp_path, monkeypatch):
+    await run(make_daemon([60, 60], store=HistoryStore(tmp_path / "history.sqlite")))
+
+    def explode(*_):
+        raise ZeroDivisionError
+
+    daemon = make_daemon([60], store=HistoryStore(tmp_path / "history.sqlite"))
+    monkeypatch.setattr(daemon.planner, "recall", explode)
+    assert len(await run(daemon)) == 3
+    assert sample(daemon, "sla_planner_history_failures_total") == 1
