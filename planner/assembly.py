@@ -171,6 +171,8 @@ VIRTUAL_STORES: Mapping[str, Callable[[Settings, Now], VirtualStore]] = {
 def _kubernetes(settings: Settings, now: Now) -> Connector:
     from connectors.kubernetes import Access, KubernetesApi, KubernetesConnector, Wanted  # noqa: PLC0415
 
+    # Who never scales must not keep others from it.
+    elects = settings.leader_elect and not settings.no_operation
     api = KubernetesApi(
         Access(
             kubeconfig=settings.kubeconfig,
@@ -184,9 +186,9 @@ def _kubernetes(settings: Settings, now: Now) -> Connector:
         namespace=settings.dgd_namespace,
         backend=settings.backend,
         model_name=settings.model_name,
-        elects=settings.leader_elect,
+        elects=elects,
     )
-    if not settings.leader_elect:
+    if not elects:
         return KubernetesConnector(api, wanted, now=now)
     return _elected(settings, now, api, wanted)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from connectors.kubernetes.rights import LEASE_RIGHTS, RIGHTS
+
 RBAC = Path(__file__).parents[2] / "examples" / "kubernetes" / "rbac.yaml"
 
 
@@ -19,6 +21,17 @@ def test_the_account_has_the_name_that_the_operator_insists_on(documents):
     assert documents["ServiceAccount"]["metadata"]["name"] == "planner-serviceaccount"
     assert documents["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": "planner-serviceaccount"}]
     assert documents["RoleBinding"]["roleRef"]["name"] == documents["Role"]["metadata"]["name"]
+
+
+def test_they_are_what_the_planner_asks_for_and_nothing_else(documents):
+    granted = {
+        (group, resource, verb)
+        for rule in documents["Role"]["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted == {(right.resource.group, right.what, right.verb) for right in (*RIGHTS, *LEASE_RIGHTS)}
 
 
 def test_rights_end_at_the_namespace(documents):
