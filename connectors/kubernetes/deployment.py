@@ -113,11 +113,11 @@ class Deployment:
 
 def _written(spec: Object) -> Sequence[tuple[str, int | None, Object]]:
     """Name, place in a list, and specification of every component."""
-    if "services" in spec:
+    if isinstance(spec.get("services"), dict):
         return [(str(name), None, one or {}) for name, one in spec["services"].items()]
-    if "components" in spec:
+    if isinstance(spec.get("components"), list):
         return [(str(one["name"]), index, one) for index, one in enumerate(spec["components"])]
-    raise ValueError("its spec has neither services nor components")
+    raise ValueError("its spec has neither a map of services nor a list of components")
 
 
 def _component(name: str, index: int | None, spec: Object, status: Object, current: bool) -> Component:

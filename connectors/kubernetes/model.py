@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from connectors.base import ConnectorError
 from connectors.kubernetes.api import Object
@@ -23,7 +24,7 @@ def model_in(command: Sequence[str]) -> str | None:
     """
     words = list(_words(command))
     for flag in _FLAGS:
-        for word, following in zip(words, [*words[1:], ""], strict=True):
+        for word, following in pairwise([*words, ""]):
             if word == flag and following and not following.startswith("-"):
                 return following
             if word.startswith(f"{flag}="):
