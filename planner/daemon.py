@@ -22,7 +22,7 @@ from planner.report.history import History
 from planner.report.metrics import PlannerMetrics
 from planner.report.record import Kind, Record
 from planner.report.server import ReportServer
-from planner.report.store import HistoryStore
+from planner.report.store import HistoryStore, Life
 from planner.settings import Settings, flag, reloadable_names
 from planner.sources.base import Source
 from predictors import ProcessFitter
@@ -93,6 +93,7 @@ class PlannerDaemon:
         self._stopping = asyncio.Event()
         self._unsettled = False
         self._adjusted = False
+        self._last_counts = WorkerCounts()
         self._last_round: float | None = None
         self._in_tick = False
         self._server = self._make_server()
@@ -124,12 +125,10 @@ class PlannerDaemon:
         try:
             if self._server is not None:
                 await self._server.start()
-            await self.history.start(
-                started=self.clock.now(), version=version("sla-planner"), settings=self.settings.model_dump(mode="json")
-            )
             await self.connector.start()
             differences = self.planner.take_deployed(*self.connector.engine_gpus)
             self._meter = self._make_meter()
+            await self.history.start(self._life())
             await self._recall()
             self.source.prefer_model(self.connector.model_name)
             await self.source.start()
@@ -139,6 +138,12 @@ class PlannerDaemon:
         for warning in (*self.planner.warnings, *self.connector.warnings, *differences):
             log.warning(warning)
         return self
+
+    def _life(self) -> Life:
+        """What the history tells of this planner: its settings, with the sizes of engines that it reckons with."""
+        gpus = dict(zip(("prefill_engine_num_gpu", "decode_engine_num_gpu"), self.planner.engine_gpus, strict=True))
+        settings = self.settings.model_dump(mode="json") | gpus
+        return Life(started=self.clock.now(), version=version("sla-planner"), settings=settings)
 
     async def _recall(self) -> None:
         """Let the planner go on where it was before a restart; it takes a while, which a stop ends."""
@@ -188,7 +193,7 @@ class PlannerDaemon:
         due = self.clock.now()
         while await self._sleep_until(due):
             if self._reload_requested:
-                self._take_new_settings()
+                await self._take_new_settings()
             if not await self._finish_or_stop(asyncio.create_task(self._guarded_tick(due))):
                 break
             last, due = due, self._next_due(due)
@@ -261,6 +266,10 @@ class PlannerDaemon:
                 reason=decision.explanation.reason,
                 outcome=applied.outcome.value if applied else "failed",
             )
+        elif counts != self._last_counts:
+            # When workers came and went tells how long they take to start.
+            await self.history.add(self._record(observation, decision, started, Kind.REACTION))
+        self._last_counts = counts
         return decision
 
     async def _guarded_tick(self, due: float) -> None:
@@ -289,7 +298,15 @@ class PlannerDaemon:
 
     async def _carry_out(self, observation: Observation, decision: Decision, started: float, kind: Kind) -> Record:
         """Hand a decision over, once it is on the disk, and remember what became of it."""
-        record = Record(
+        record = self._record(observation, decision, started, kind)
+        announced = await self.history.announce(record) if self._to_hand_over(decision) else None
+        applied = await self._hand_over(decision)
+        return await self.history.add(
+            replace(record, applied=applied, duration_s=self.clock.now() - started), announced
+        )
+
+    def _record(self, observation: Observation, decision: Decision, started: float, kind: Kind) -> Record:
+        return Record(
             observation=observation,
             decision=decision,
             applied=None,
@@ -297,11 +314,6 @@ class PlannerDaemon:
             kind=kind,
             source=self.source.status,
             gpu_hours=self._meter.gpu_hours,
-        )
-        announced = await self.history.announce(record) if self._to_hand_over(decision) else None
-        applied = await self._hand_over(decision)
-        return await self.history.add(
-            replace(record, applied=applied, duration_s=self.clock.now() - started), announced
         )
 
     def _to_hand_over(self, decision: Decision) -> bool:
@@ -312,6 +324,7 @@ class PlannerDaemon:
             self.source.observe(self.settings.adjustment_interval), self._count_workers()
         )
         self._meter.read(seen.time, counts)
+        self._last_counts = counts
         observation = replace(seen, prefill=counts.prefill, decode=counts.decode)
         self.metrics.observed(observation, self.source.status, self._meter.gpu_hours)
         self.metrics.counted(counts)
@@ -375,7 +388,7 @@ class PlannerDaemon:
         if self._on_record is not None:
             self._on_record(record)
 
-    def _take_new_settings(self) -> None:
+    async def _take_new_settings(self) -> None:
         self._reload_requested = False
         if self._reload is None:
             return
@@ -390,6 +403,7 @@ class PlannerDaemon:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the loop goes on
             log.error("settings not reloaded; the old ones stand", detail=str(error))  # noqa: TRY400
             return
+        await self.history.begin(self._life())
         log.info("settings reloaded", taken=sorted(map(flag, taken)))
         if changed - taken:
             log.warning("these need a restart to change", options=sorted(map(flag, changed - taken)))

@@ -154,6 +154,10 @@ class Planner:
                 self._pass_time(last, now - interval)
         return learnt
 
+    def take_burstiness(self, value: float) -> None:
+        """Go on from a burstiness that was recorded: that of ``Explanation.burstiness``."""
+        self._policy.take_burstiness(value)
+
     def _pass_time(self, last: float | None, until: float) -> None:
         """Let intervals pass that nobody observed."""
         interval = self.settings.adjustment_interval

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from planner.commands import demo, forecast, profile, simulate
+from planner.commands import demo, forecast, history, profile, simulate
 from planner.commands.values import Group
-from planner.settings import GROUPS, EngineOptions, OptionGroup, ProfileOptions, TargetOptions
+from planner.settings import (
+    GROUPS,
+    DeploymentOptions,
+    EngineOptions,
+    OptionGroup,
+    ProfileOptions,
+    TargetOptions,
+    VirtualOptions,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +121,21 @@ COMMANDS: tuple[Command, ...] = (
         target="planner.simulate.backtest:forecast",
         add_flags=forecast.add_flags,
         title="Backtest",
+    ),
+    Command(
+        name="history",
+        summary="what was seen and decided, as a table, CSV or JSON",
+        target="planner.history.show:show",
+        add_flags=history.add_history_flags,
+        title="History",
+        groups=(DeploymentOptions, VirtualOptions),
+    ),
+    Command(
+        name="replay",
+        summary="decide anew, with other settings, on what was recorded",
+        target="planner.history.redecide:redecide",
+        add_flags=history.add_replay_flags,
+        title="Replay",
     ),
     Command(name="profile", summary="make, read and convert engine profiles", below=PROFILE_COMMANDS),
 )

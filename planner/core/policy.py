@@ -139,8 +139,7 @@ class Policy:
         if not reaction:
             self.learn(observation)
         why = decision.explanation
-        # It is learnt from moments between two adjustments, most of which nobody kept.
-        self._burstiness = Burstiness(why.burstiness)
+        self.take_burstiness(why.burstiness)
         minimum = self.rules.limits.raise_to_minimum(0, 0)
         unfounded = why.prefill.bound_by is Bound.BLIND and None in (why.prefill.previous, why.decode.previous)
         for pool, workers, explained, least in zip(
@@ -155,6 +154,10 @@ class Policy:
             if not unfounded:
                 sized = explained.required is not None and not reaction
                 pool.recall(explained, max(explained.required or 0, least) if sized else None, decision.time)
+
+    def take_burstiness(self, value: float) -> None:
+        """Go on from a burstiness that was recorded: it is learnt between adjustments, from what nobody kept."""
+        self._burstiness = Burstiness(value)
 
     def interrupt(self) -> None:
         """Nobody watched for a while: patience begins anew."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +12,7 @@ from typing import Any
 
 from planner.report.database import HistoryError
 from planner.report.record import Record
-from planner.report.store import HistoryStore
+from planner.report.store import HistoryStore, Life
 
 # An adjustment waits no longer than this for a slow disk; the record is written all the same.
 _PATIENCE_S = 2.0
@@ -48,7 +48,7 @@ class History:
         self._waiting = 0
         self._open = False
 
-    async def start(self, *, started: float, version: str, settings: Mapping[str, Any]) -> None:
+    async def start(self, life: Life) -> None:
         """Open the file and remember the newest records in it; a file that cannot be used is reported."""
         if self.store is None:
             return
@@ -56,7 +56,7 @@ class History:
         size = self._records.maxlen
 
         def begin() -> list[Record]:
-            store.open(started=started, version=version, settings=settings)
+            store.open(life)
             return store.records(limit=size)
 
         try:
@@ -67,6 +67,10 @@ class History:
         self._open = True
         self._records.extend(records)
         self._tell_complaints(store)
+
+    async def begin(self, life: Life) -> None:
+        """Note that the planner goes on with other settings."""
+        await self._write(lambda store: store.begin(life))
 
     async def close(self) -> None:
         """Write what waits to be written and let go of the file; may be called more than once."""

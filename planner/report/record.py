@@ -29,7 +29,7 @@ class Record:
         decision: What was decided.
         applied: What the connector did with it; None if it was not handed over.
         duration_s: Time the adjustment took, seconds.
-        kind: An adjustment, or a reaction that raised the targets between two of them.
+        kind: An adjustment; or a reaction between two of them that raised the targets or saw other workers.
         source: How the source was read; None if that was not noted.
         gpu_hours: GPU-hours used since the planner started; None if that was not noted.
         id: Its number in the history, rising; None until it has one.

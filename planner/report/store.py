@@ -25,20 +25,29 @@ _SHRINK_TO = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One life of a planner.
+class Life:
+    """One run of a planner with the same settings.
 
     Attributes:
-        id: Its number in the history.
-        started: When it started, seconds since the epoch.
+        started: When it started, or took its settings anew, seconds since the epoch.
         version: The planner's version.
         settings: Its settings, by name, as JSON has them; secrets are masked.
     """
 
-    id: int
     started: float
     version: str
     settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Life):
+    """A life in the history.
+
+    Attributes:
+        id: Its number.
+    """
+
+    id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +154,13 @@ class HistoryReader:
             Run(id=id_, started=start, version=version, settings=json.loads(text)) for id_, start, version, text in rows
         ]
 
+    def count(self, only: Filter) -> int:
+        """How many records there are of a kind."""
+        condition, values = only.where()
+        with self._reading() as connection:
+            row = connection.execute(f"SELECT count(*) FROM records WHERE {condition}", values).fetchone()  # noqa: S608
+        return int(row[0])
+
     def span(self) -> tuple[float, float] | None:
         """The times of the first and the last record, seconds since the epoch; None if there is none."""
         with self._reading() as connection:
@@ -180,32 +196,44 @@ class HistoryStore(HistoryReader):
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._run = 0
-        self._start = (0.0, "", "{}")
+        self._life = Life(started=0.0, version="", settings={})
         self._until_tidy = 0
         self._complaints: list[str] = []
 
-    def open(self, *, started: float, version: str, settings: Mapping[str, Any]) -> None:
+    def open(self, life: Life) -> None:
         """Open the file and note that a planner starts.
-
-        Args:
-            started: Now, seconds since the epoch.
-            version: The planner's version.
-            settings: Its settings, as JSON has them, without secrets.
 
         Raises:
             HistoryError: The file cannot be made or opened.
         """
         with self._lock:
-            self._start = (started, version, json.dumps(settings))
+            self._life = life
             self._open()
+
+    def begin(self, life: Life) -> int:
+        """Note that the planner goes on with other settings.
+
+        Returns:
+            The number of its new run.
+
+        Raises:
+            HistoryError: It could not be written.
+        """
+        self._life = life
+        return self._write(self._note_run)
 
     def _open(self) -> sqlite3.Connection:
         self._connection, complaint = open_for_writing(self.path)
         if complaint:
             self._complaints.append(complaint)
-        query = "INSERT INTO runs (started, version, settings) VALUES (?, ?, ?)"
-        self._run = self._connection.execute(query, self._start).lastrowid or 0
+        self._note_run(self._connection)
         return self._connection
+
+    def _note_run(self, connection: sqlite3.Connection) -> int:
+        query = "INSERT INTO runs (started, version, settings) VALUES (?, ?, ?)"
+        values = (self._life.started, self._life.version, json.dumps(self._life.settings))
+        self._run = connection.execute(query, values).lastrowid or 0
+        return self._run
 
     def add(self, record: Record) -> int:
         """Keep a record.

@@ -1,21 +1,25 @@
 """The settings: every option of the planner with its default, unit, bounds and help, a group a file."""
 
 from planner.settings.decision import NO_BUDGET
+from planner.settings.deployment import DeploymentOptions
 from planner.settings.engine import EngineOptions
 from planner.settings.options import OptionGroup, extra, flag
 from planner.settings.profile import ProfileOptions
 from planner.settings.settings import GROUPS, Found, Settings, environment_names, from_environment, reloadable_names
 from planner.settings.targets import TargetOptions
+from planner.settings.virtual import VirtualOptions
 
 __all__ = [
     "GROUPS",
     "NO_BUDGET",
+    "DeploymentOptions",
     "EngineOptions",
     "Found",
     "OptionGroup",
     "ProfileOptions",
     "Settings",
     "TargetOptions",
+    "VirtualOptions",
     "environment_names",
     "extra",
     "flag",

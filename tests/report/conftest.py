@@ -10,7 +10,7 @@ import pytest
 from connectors.base import Applied, Outcome
 from planner import Observation, Planner, Settings, Workers
 from planner.report.record import Record
-from planner.report.store import HistoryStore
+from planner.report.store import HistoryStore, Life
 from planner.sources.base import SourceStatus
 
 EPOCH = 1_700_000_000.0
@@ -70,7 +70,7 @@ def open_store(history_file):
     def start(started=EPOCH, path=history_file, **bounds):
         store = HistoryStore(path, **bounds)
         opened.append(store)
-        store.open(started=started, version="1", settings=json.loads(Settings().model_dump_json()))
+        store.open(Life(started=started, version="1", settings=json.loads(Settings().model_dump_json())))
         return store
 
     yield start

@@ -4,9 +4,9 @@ import time
 import pytest
 
 from planner.report.history import History
-from planner.report.store import HistoryReader, HistoryStore
+from planner.report.store import HistoryReader, HistoryStore, Life
 
-STARTED = {"started": 1_700_000_000.0, "version": "1", "settings": {"ttft": 500.0}}
+LIFE = Life(started=1_700_000_000.0, version="1", settings={"ttft": 500.0})
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ async def begin(history_file):
     async def start(size=100, path=history_file, **options):
         history = History(size, HistoryStore(path), **options)
         begun.append(history)
-        await history.start(**STARTED)
+        await history.start(LIFE)
         return history
 
     yield start
@@ -26,7 +26,7 @@ async def begin(history_file):
 
 async def test_in_memory_only(make_records):
     history = History(3)
-    await history.start(**STARTED)
+    await history.start(LIFE)
     for record in make_records(5):
         await history.add(record, await history.announce(record))
     assert [record.id for record in history.latest()] == [3, 4, 5]

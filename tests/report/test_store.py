@@ -11,7 +11,7 @@ from planner.core.observation import Observation, Workers
 from planner.report import database
 from planner.report.database import HistoryError
 from planner.report.record import Kind, Record
-from planner.report.store import Filter, HistoryReader, HistoryStore
+from planner.report.store import Filter, HistoryReader, HistoryStore, Life
 
 EPOCH = 1_700_000_000.0
 
@@ -256,4 +256,4 @@ def test_what_is_not_there_or_no_history_is_explained(tmp_path):
 def test_a_folder_that_cannot_be_made_is_explained(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HistoryError, match="cannot be opened"):
-        HistoryStore(tmp_path / "file" / "below" / "history.sqlite").open(started=0, version="1", settings={})
+        HistoryStore(tmp_path / "file" / "below" / "history.sqlite").open(Life(started=0, version="1", settings={}))

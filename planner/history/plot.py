@@ -1,0 +1,49 @@
+"""Recorded and replayed decisions in one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from planner.history.replay import Replayed
+
+
+def draw(replayed: Sequence[Replayed], file: Path) -> None:
+    """Draw the load, and the workers of both pools as recorded and as replayed.
+
+    Args:
+        replayed: What to draw, oldest first.
+        file: The PNG.
+    """
+    import matplotlib as mpl  # noqa: PLC0415 - heavy, and only drawing needs it
+
+    mpl.use("Agg")
+    from matplotlib import dates  # noqa: PLC0415
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    times = [datetime.fromtimestamp(one.record.decision.time, UTC) for one in replayed]
+    figure, (load, prefill, decode) = plt.subplots(3, 1, figsize=(11, 8), sharex=True, constrained_layout=True)
+    rates = [one.record.observation.request_rate_rps for one in replayed]
+    load.plot(times, [float("nan") if rate is None else rate for rate in rates], color="#31688e", lw=1.2)
+    load.set_ylabel("requests/s")
+    load.set_ylim(bottom=0)
+    for axes, pool in ((prefill, "prefill"), (decode, "decode")):
+        before = [getattr(one.record.decision, pool) for one in replayed]
+        now = [getattr(one.decision, pool) for one in replayed]
+        axes.step(times, before, where="post", color="#8a8f98", lw=3, alpha=0.6, label="recorded")
+        axes.step(times, now, where="post", color="#d1495b", lw=1.4, label="replayed")
+        axes.set_ylabel(f"{pool} workers")
+        axes.set_ylim(0, max(*before, *now) + 1)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+    prefill.legend(loc="upper left", ncols=2, frameon=False)
+    locator = dates.AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
+    decode.xaxis.set_major_locator(locator)
+    formatter = dates.ConciseDateFormatter(locator, tz=UTC)  # type: ignore[no-untyped-call]
+    decode.xaxis.set_major_formatter(formatter)
+    decode.set_xlabel("UTC")
+    for axes in (load, prefill, decode):
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,80 @@
+import csv
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from planner.history.show import CSV_COLUMNS
+from planner.report.store import HistoryReader
+
+
+def test_the_newest_as_a_table(command, recorded):
+    code, out, err = command("history", "--history", recorded)
+    assert code == 0
+    assert "2023-11-15 02:13:20" in out
+    assert "TTFT ms" in out
+    assert "Expecting" in out
+    assert "the newest 20 of 3" in err
+
+
+def test_csv_is_one_line_a_record_with_everything(command, recorded):
+    code, out, _ = command("history", "--history", recorded, "--format", "csv")
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    records = HistoryReader(recorded).records()
+    assert len(rows) == len(records)
+    assert list(rows[0]) == list(CSV_COLUMNS)
+    for row, record in zip(rows, records, strict=True):
+        assert int(row["prefill_target"]) == record.decision.prefill
+        assert row["decode_bound_by"] == record.decision.explanation.decode.bound_by
+        assert float(row["ttft_ms"]) == record.observation.ttft_ms
+        assert datetime.fromisoformat(row["time_utc"]).timestamp() == pytest.approx(record.decision.time, abs=1e-3)
+
+
+def test_json_is_the_records_themselves(command, recorded):
+    _, out, _ = command("history", "--history", recorded, "--format", "json", "--limit", "7")
+    assert json.loads(out) == HistoryReader(recorded).documents(limit=7)
+
+
+def test_filters(command, recorded):
+    _, out, _ = command("history", "--history", recorded, "--format", "json", "--action", "scale", "--pool", "decode")
+    shown = json.loads(out)
+    assert shown
+    for record in shown:
+        why = record["decision"]["explanation"]["decode"]
+        assert record["decision"]["action"] == "scale"
+        assert why["previous"] != why["target"]
+    span = ("--since", "2023-11-14T23:00", "--until", "2023-11-15T01:00+01:00")
+    _, out, _ = command("history", "--history", recorded, "--format", "json", *span)
+    times = [record["decision"]["time"] for record in json.loads(out)]
+    assert min(times) >= datetime(2023, 11, 14, 23, tzinfo=UTC).timestamp()
+    assert max(times) <= datetime(2023, 11, 15, 0, tzinfo=UTC).timestamp()
+    assert len(times) >= 60
+
+
+def test_the_file_of_a_namespace_is_found(command, recorded):
+    code, out, _ = command("history", "--state-dir", recorded.parent.parent, "--namespace", "dynamo", "--format", "csv")
+    assert code == 0
+    assert len(out.splitlines()) > 240
+
+
+def test_nothing_found_is_an_exit_code_and_says_what_there_is(command, recorded):
+    code, out, err = command("history", "--history", recorded, "--since", "1h", "--format", "json")
+    assert code == 1
+    assert json.loads(out) == []
+    assert "the history is from 2023-11-14 22:1" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--history", "nowhere.sqlite"), "there is no history at nowhere.sqlite"),
+        (("--since", "yesterday"), "'yesterday' is no time; give 2026-03-01T12:00"),
+        (("--limit", "-3"), "-3 is not a whole number"),
+    ],
+)
+def test_mistakes_are_explained(command, arguments, told):
+    code, _, err = command("history", *arguments)
+    assert code == 2
+    assert told in err
