@@ -29,6 +29,11 @@ from planner.log import get_logger
 _STALE_S = 90.0
 # Workers that have been starting for so long are asked why, seconds.
 _SLOW_START_S = 120.0
+# The operator takes what an adapter asks for into the deployment within so long, or a pool that is to grow has to wait
+# for another adjustment; looked at so often, seconds.
+_FOLLOWED_WITHIN_S, _LOOK_AGAIN_S = 5.0, 0.1
+# A rolling update that takes longer than this has gone wrong, and workers are taken away all the same, seconds.
+_LONGEST_ROLLOUT_S = 1800.0
 
 log = get_logger("planner.kubernetes")
 
@@ -55,7 +60,8 @@ class KubernetesConnector(Connector):
     """Scales the prefill and decode components of one deployment, and tells which workers there are.
 
     It keeps no state of its own that matters: every decision begins with what the cluster says now. Pools shrink
-    before others grow, so that the GPUs asked for never exceed what was allowed before or is allowed now.
+    before others grow, and these grow once the deployment itself has shrunk: a scaling adapter is followed later, and
+    not in the order in which adapters are written. So the GPUs asked for stay within the budget at every instant.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class KubernetesConnector(Connector):
         now: Callable[[], float],
         fence: Fence | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        followed_within_s: float = _FOLLOWED_WITHIN_S,
     ) -> None:
         """Prepare; nothing is connected before ``start``.
 
@@ -75,12 +82,14 @@ class KubernetesConnector(Connector):
             now: What the time is, seconds since the epoch.
             fence: Asked right before every change, where several planners share a deployment.
             monotonic: A clock for ages, seconds.
+            followed_within_s: Longest wait for the operator to follow an adapter that shrank, seconds.
         """
         self._api = api
         self._wanted = wanted
         self._now = now
         self._fence = fence
         self._monotonic = monotonic
+        self._followed_within_s = followed_within_s
         self._found: Discovered | None = None
         self._scaling: Scaling | None = None
         self._events: Events | None = None
@@ -90,6 +99,7 @@ class KubernetesConnector(Connector):
         self._last_asked: dict[str, int] = {}
         self._written_generation = 0
         self._starting_since: dict[str, float] = {}
+        self._rolling_since: float | None = None
 
     async def start(self) -> None:
         """Find the deployment and begin to follow it.
@@ -150,6 +160,7 @@ class KubernetesConnector(Connector):
             ConnectorError: It cannot be seen, or the deployment has lost a pool.
         """
         deployment = await self._seen()
+        self._rolls(deployment)
         roles = self._roles(deployment)
         components = roles.components
         asked, pods = await asyncio.gather(
@@ -180,12 +191,14 @@ class KubernetesConnector(Connector):
         steps = await self._steps(deployment, decision)
         if not steps:
             return Applied(outcome=Outcome.UNCHANGED, detail="the deployment asks for these workers already")
-        if deployment.rolling and not all(step.grows for step in steps):
+        if self._rolls(deployment) and not all(step.grows for step in steps):
             detail = f"a rolling update is under way ({deployment.rollout}): nothing is taken away until it has ended"
             return Applied(outcome=Outcome.WAITING, detail=detail)
         done: list[Step] = []
         for step in steps:
             try:
+                if step.grows and not await self._has_room(deployment, decision, done):
+                    return await self._postpone(deployment, done, step)
                 await scaling.set(step.component, step.after)
             except KubernetesError as error:
                 await self._tell_half(deployment, done, step, error)
@@ -196,6 +209,30 @@ class KubernetesConnector(Connector):
         told = ", ".join(map(str, done))
         await self._tell(deployment, "Scaled", f"{told}. {decision.explanation.reason}")
         return Applied(outcome=Outcome.APPLIED, detail=told)
+
+    async def _has_room(self, deployment: Deployment, decision: Decision, done: list[Step]) -> bool:
+        """Whether no pool has more workers in the deployment itself than decided; waits a little for the operator."""
+        if done:
+            deployment = await self._scaler().deployment()
+        deadline = self._monotonic() + self._followed_within_s
+        while not self._fits(deployment, decision):
+            if self._monotonic() >= deadline:
+                return False
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            deployment = await self._scaler().deployment()
+        return True
+
+    def _fits(self, deployment: Deployment, decision: Decision) -> bool:
+        roles = self._roles(deployment)
+        pools = (roles.prefill, decision.prefill), (roles.decode, decision.decode)
+        return all(component is None or component.replicas <= target for component, target in pools)
+
+    async def _postpone(self, deployment: Deployment, done: list[Step], step: Step) -> Applied:
+        shrunk = f"{', '.join(map(str, done))}; " if done else ""
+        message = f"{shrunk}{step} has to wait, as the operator does not follow a scaling adapter that shrank"
+        log.warning(message, deployment=deployment.name)
+        await self._tell(deployment, "ScalingPostponed", message, warning=True)
+        return Applied(outcome=Outcome.WAITING, detail=message)
 
     async def check(self) -> list[Finding]:
         """Look, without changing anything, whether a run would work."""
@@ -227,6 +264,15 @@ class KubernetesConnector(Connector):
 
     def _roles(self, deployment: Deployment) -> Roles:
         return find_roles(deployment, backend=self._wanted.backend, aggregated=self._wanted.aggregated)
+
+    def _rolls(self, deployment: Deployment) -> bool:
+        """Whether a rolling update is under way that may still come to its end."""
+        if not deployment.rolling:
+            self._rolling_since = None
+            return False
+        if self._rolling_since is None:
+            self._rolling_since = self._monotonic()
+        return self._monotonic() - self._rolling_since < _LONGEST_ROLLOUT_S
 
     async def _seen(self) -> Deployment:
         """The deployment from the copy that follows it, or from the server if that may be old."""

@@ -40,8 +40,9 @@ def decision(prefill, decode):
 @pytest.fixture
 def connected(api):
     @asynccontextmanager
-    async def connect(*, now=lambda: 1_000.0, fence=None, **wanted):
-        connector = KubernetesConnector(api, Wanted(**{"name": "graph", **wanted}), now=now, fence=fence)
+    async def connect(*, now=lambda: 1_000.0, fence=None, clocks=None, **wanted):
+        wanted = Wanted(**{"name": "graph", **wanted})
+        connector = KubernetesConnector(api, wanted, now=now, fence=fence, **(clocks or {}))
         await connector.start()
         try:
             yield connector
@@ -109,16 +110,30 @@ class TestScaling:
             await connector.apply(decision(3, 2))
         assert replicas(fake) == (1, 2)
 
-    async def test_the_shrinking_pool_goes_first(self, fake, deploy, connected, version):
+    async def test_the_shrinking_pool_goes_first(self, fake, api, deploy, connected, version):
         await deploy(version, prefill=1, decode=4, adapters=True)
-        async with connected() as connector:
+        async with connected() as connector, Operator(api, "default", "graph"):
             await connector.apply(decision(3, 2))
         scaled = [path for path in patches(fake) if "scale" in path]
         assert ["decode" in path for path in scaled] == [True, False]
 
-    async def test_a_half_applied_decision_is_told_and_completed(self, fake, deploy, connected, version):
+    async def test_the_other_grows_once_the_deployment_itself_has_shrunk(self, fake, api, deploy, connected, version):
         await deploy(version, prefill=1, decode=4, adapters=True)
-        async with connected() as connector:
+        async with connected(clocks={"followed_within_s": 0.2}) as connector:
+            for _ in range(2):
+                applied = await connector.apply(decision(3, 2))
+                assert applied.outcome is Outcome.WAITING
+                assert adapters(fake) == (1, 2), "nobody follows the adapter that shrank"
+            assert events(fake) == ["ScalingPostponed", "ScalingPostponed"], "with and without what shrank"
+            async with Operator(api, "default", "graph"):
+                await until(lambda: _true(replicas(fake) == (1, 2)))
+                applied = await connector.apply(decision(3, 2))
+        assert applied.outcome is Outcome.APPLIED
+        assert adapters(fake) == (3, 2)
+
+    async def test_a_half_applied_decision_is_told_and_completed(self, fake, api, deploy, connected, version):
+        await deploy(version, prefill=1, decode=4, adapters=True)
+        async with connected() as connector, Operator(api, "default", "graph"):
             fake.fail("PATCH", "prefillworker/scale", 10, status=500)
             with pytest.raises(ConnectorError):
                 await connector.apply(decision(3, 2))
@@ -157,6 +172,16 @@ class TestScaling:
             await api.patch(DEPLOYMENTS, "default", "graph", status, "status")
             await connector.apply(decision(1, 3))
         assert replicas(fake) == (1, 3)
+
+    async def test_a_rolling_update_that_never_ends_holds_up_nothing(self, fake, api, deploy, connected, version):
+        time = [0.0]
+        await deploy(version, prefill=2, decode=2)
+        status = {"status": {"rollingUpdate": {"phase": "InProgress"}}}
+        await api.patch(DEPLOYMENTS, "default", "graph", status, "status")
+        async with connected(clocks={"monotonic": lambda: time[0]}) as connector:
+            assert (await connector.apply(decision(1, 2))).outcome is Outcome.WAITING
+            time[0] = 3600.0
+            assert (await connector.apply(decision(1, 2))).outcome is Outcome.APPLIED
 
 
 async def test_a_list_that_is_reordered_meanwhile_gets_no_wrong_component_scaled(fake, api, deploy, connected):
