@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -76,8 +77,19 @@ class Client:
         return time.time()
 
 
-async def measure(clients: int, rounds: int) -> tuple[list[list[float]], float, float]:
-    """Latencies of each round in ms, and the server's memory without and with the clients, in MiB."""
+@dataclass
+class Measured:
+    """Latencies of each round (ms), the server's CPU in each (ms), its memory without and with the clients (MiB)."""
+
+    latencies_ms: list[list[float]] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+    alone_mib: float = 0.0
+    crowded_mib: float = 0.0
+
+
+async def measure(clients: int, rounds: int) -> Measured:
+    """Have clients wait and decide, again and again."""
+    measured = Measured()
     with tempfile.TemporaryDirectory() as folder:
         server = psutil.Popen(
             [sys.executable, "-c", SERVER, folder, TOKEN],
@@ -91,25 +103,25 @@ async def measure(clients: int, rounds: int) -> tuple[list[list[float]], float, 
             first = Client(port)
             await first.connect()
             first.writer.close()
-            alone = server.memory_info().rss / 2**20
+            measured.alone_mib = server.memory_info().rss / 2**20
             crowd = [Client(port) for _ in range(clients)]
             for client in crowd:
                 await client.connect()
-            latencies = []
-            crowded = 0.0
             for number in range(rounds):
                 for client in crowd:
                     client.ask()
                 answers = [asyncio.ensure_future(client.answer()) for client in crowd]
                 await asyncio.sleep(2.0)
                 assert not any(answer.done() for answer in answers), "nothing was decided yet"
-                crowded = max(crowded, server.memory_info().rss / 2**20)
+                measured.crowded_mib = max(measured.crowded_mib, server.memory_info().rss / 2**20)
+                before = sum(server.cpu_times()[:2])
                 server.stdin.write(f"{number + 1} {number + 2}\n")
                 server.stdin.flush()
                 times = await asyncio.gather(*answers)
                 began = float(server.stdout.readline())
-                latencies.append([1000 * (when - began) for when in times])
-            return latencies, alone, crowded
+                measured.latencies_ms.append([1000 * (when - began) for when in times])
+                measured.cpu_ms.append(1000 * (sum(server.cpu_times()[:2]) - before))
+            return measured
         finally:
             server.stdin.close()
             server.wait(10)
@@ -123,19 +135,21 @@ def main() -> None:
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    latencies, alone, crowded = asyncio.run(measure(options.clients, options.rounds))
+    measured = asyncio.run(measure(options.clients, options.rounds))
     table = Table("figure", "measured", "unit", "goal")
-    last = [max(round_) for round_ in latencies]
+    last = [max(round_) for round_ in measured.latencies_ms]
     for name, value, goal in (
-        ("median client", statistics.median(latency for round_ in latencies for latency in round_), None),
+        ("median client", statistics.median(latency for round_ in measured.latencies_ms for latency in round_), None),
         ("last client, median of rounds", statistics.median(last), GOAL_MS),
         ("last client, worst round", max(last), GOAL_MS),
+        ("CPU of the server for one decision", statistics.median(measured.cpu_ms), None),
     ):
         colour = "green" if goal is None or value < goal else "red"
         table.add_row(name, f"[{colour}]{value:.1f}[/]", "ms", "" if goal is None else f"< {goal:g}")
-    table.add_row("RSS of the server, nobody waiting", f"{alone:.1f}", "MiB", "")
-    table.add_row(f"RSS with {options.clients} waiting", f"{crowded:.1f}", "MiB", "")
-    table.add_row("memory of a waiting client", f"{1024 * (crowded - alone) / options.clients:.1f}", "KiB", "")
+    grown_kib = 1024 * (measured.crowded_mib - measured.alone_mib)
+    table.add_row("RSS of the server, nobody waiting", f"{measured.alone_mib:.1f}", "MiB", "")
+    table.add_row(f"RSS with {options.clients} waiting", f"{measured.crowded_mib:.1f}", "MiB", "")
+    table.add_row("memory of a waiting client", f"{grown_kib / options.clients:.1f}", "KiB", "")
     Console(width=100).print(table)
 
 

@@ -148,7 +148,7 @@ def _embedded_store(settings: Settings, _: Now) -> VirtualStore:
 
 
 def _etcd_store(settings: Settings, now: Now) -> VirtualStore:
-    from connectors.virtual.etcd import DecidingStore, EtcdAccess, EtcdGateway  # noqa: PLC0415
+    from connectors.virtual.etcd import DecidingStore, EtcdAccess, EtcdGateway, FollowingStore  # noqa: PLC0415
 
     access = EtcdAccess(
         endpoints=settings.etcd_endpoints,
@@ -159,6 +159,9 @@ def _etcd_store(settings: Settings, now: Now) -> VirtualStore:
         key_file=settings.etcd_key_file,
         timeout_s=settings.etcd_timeout,
     )
+    if settings.no_operation:
+        # Who only watches must not stand in the way of who decides.
+        return FollowingStore(EtcdGateway(access), settings.namespace, lease_ttl_s=settings.etcd_lease_ttl)
     return DecidingStore(EtcdGateway(access), settings.namespace, now=now, lease_ttl_s=settings.etcd_lease_ttl)
 
 

@@ -89,9 +89,9 @@ class VirtualConnector(Connector):
 
     async def apply(self, decision: Decision) -> Applied:
         """Publish a decision, unless it stands already or the one before is not yet acknowledged."""
-        if not self.store.leads:
-            return Applied(outcome=Outcome.STANDBY, detail=self.store.trouble or "standing by")
         state = await self.store.read()
+        if self.store.standby is not None:
+            return Applied(outcome=Outcome.STANDBY, detail=self.store.standby)
         targets = (decision.prefill, decision.decode)
         if targets == state.decision.targets:
             return Applied(outcome=Outcome.UNCHANGED, detail=f"decision {state.decision.decision_id} says so already")
@@ -154,7 +154,7 @@ class VirtualConnector(Connector):
     @property
     def leading(self) -> bool:
         """Whether no other planner decides in this one's place."""
-        return self.store.leads
+        return self.store.standby is None
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -43,9 +43,9 @@ class VirtualStore(ABC):
         return None
 
     @property
-    def leads(self) -> bool:
-        """Whether decisions may be published here; false while another planner does that."""
-        return True
+    def standby(self) -> str | None:
+        """Why decisions are not published here: another planner does that; None if they are."""
+        return None
 
     async def read(self) -> VirtualState:
         """The state as it is known for sure, where ``state`` may lag behind or not be known yet.

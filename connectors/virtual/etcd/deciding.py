@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable
@@ -35,12 +34,18 @@ class DecidingStore(EtcdStore):
         super().__init__(gateway, namespace, lease_ttl_s=lease_ttl_s)
         self._now = now
         self._base = VirtualState()
-        self._name = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
+        self._name = f"planner {socket.gethostname()}/{os.getpid()}"
 
     @property
-    def leads(self) -> bool:
-        """Whether no other planner is known to decide here."""
-        return self._keys.leader not in self._entries or self._led
+    def standby(self) -> str | None:
+        """Which other planner leads; None if there is none."""
+        leader = self._entries.get(self._keys.leader)
+        if leader is None or self._led:
+            return None
+        return (
+            f"{leader.value} leads {self.namespace}; this planner stands by, and takes over when that one is gone for "
+            f"{self._ttl_s} s. Give each deployment a --namespace of its own if that is not meant"
+        )
 
     @property
     def _led(self) -> bool:
@@ -51,14 +56,15 @@ class DecidingStore(EtcdStore):
         """The state, as etcd has it now; as it was last seen while etcd does not answer.
 
         Raises:
-            ConnectorError: This planner does not lead.
+            ConnectorError: It was never seen.
         """
         try:
             async with self._writing:
                 await self._refresh_and_restore()
         except (EtcdUnavailableError, LeaseNotFoundError) as error:
+            if self.trouble is not None:
+                raise
             log.debug("etcd: going by what was last seen", detail=str(error))
-        self._refuse_to_follow()
         return self._state
 
     async def close(self) -> None:
@@ -73,23 +79,6 @@ class DecidingStore(EtcdStore):
         self._entries.pop(self._keys.leader, None)
         self._mine.clear()
         self._lease = 0
-
-    @property
-    def trouble(self) -> str | None:
-        """Why this planner does not lead; None if it does."""
-        if self._led:
-            return None
-        leader = self._entries.get(self._keys.leader)
-        if leader is None:
-            return self._trouble or f"etcd: nobody leads {self.namespace} for the moment"
-        return (
-            f"another planner leads {self.namespace} ({leader.value}); this one stands by, and takes over when it is "
-            f"gone for {self._ttl_s} s. Give each deployment a --namespace of its own if that is not meant"
-        )
-
-    def _refuse_to_follow(self) -> None:
-        if self.trouble is not None:
-            raise ConnectorError(self.trouble)
 
     def _understand(self) -> VirtualState:
         base = self._base
@@ -110,7 +99,8 @@ class DecidingStore(EtcdStore):
         return self._base
 
     def _before_change(self) -> VirtualState:
-        self._refuse_to_follow()
+        if not self._led:
+            raise ConnectorError(self.standby or f"nobody leads {self.namespace} for the moment")
         return self._base
 
     def _written(self, state: VirtualState) -> None:

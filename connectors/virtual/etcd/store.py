@@ -52,6 +52,7 @@ class EtcdStore(VirtualStore):
         self._state = VirtualState()
         self._trouble: str | None = f"etcd ({gateway.endpoints}) was not reached yet"
         self._told = False
+        self._known = False
         self._refusal: EtcdError | None = None
         self._changed = asyncio.Condition()
         self._writing = asyncio.Lock()
@@ -63,6 +64,11 @@ class EtcdStore(VirtualStore):
     def state(self) -> VirtualState:
         """The state as it was last seen."""
         return self._state
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is known yet; None once something was read."""
+        return None if self._known else self._trouble
 
     async def start(self) -> None:
         """Connect. An etcd that does not answer ends nothing: it is tried again for ever.
@@ -189,6 +195,7 @@ class EtcdStore(VirtualStore):
         # A cluster restored from a backup counts revisions anew; whatever comes next counts from what is read here.
         self._revision = snapshot.revision
         self._entries = {key: entry for key, entry in snapshot.entries.items() if key in self._keys.all}
+        self._known = True
         await self._settle()
 
     async def _refresh_and_restore(self) -> None:
