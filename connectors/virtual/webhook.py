@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 10.0
 _FIRST_PAUSE_S = 1.0
+_LOOK_S = 5.0
 _LONGEST_PAUSE_S = 300.0
 _SECRET_PREFIX = "whsec_"  # noqa: S105
 
@@ -35,7 +36,7 @@ class Webhook:
 
     Requests are those of the Standard Webhooks specification: headers ``webhook-id``, ``webhook-timestamp`` and
     ``webhook-signature``, the latter ``v1,`` and the base64 of HMAC-SHA256 over ``ID.TIMESTAMP.BODY``. An answer of
-    2xx means received, not carried out: that is acknowledged as ever.
+    2xx means received, not carried out: that is acknowledged as ever. A planner that stands by posts nothing.
     """
 
     def __init__(self, url: str, *, secret: str, store: VirtualStore, namespace: str) -> None:
@@ -73,7 +74,8 @@ class Webhook:
         async with httpx.AsyncClient(timeout=_TIMEOUT_S) as http:
             state, received = self._store.state, -1
             while True:
-                if not state.acknowledged and state.decision.decision_id != received:
+                new = not state.acknowledged and state.decision.decision_id != received
+                if new and self._store.standby is None:
                     await self._deliver(http, state)
                     received = state.decision.decision_id
                     state = self._store.state
@@ -112,8 +114,11 @@ class Webhook:
             return
 
     async def _changed(self, state: VirtualState) -> VirtualState:
+        """The next state; or the same after a while, as whether this planner leads may have changed."""
         try:
-            return await self._store.changed(state)
+            return await asyncio.wait_for(self._store.changed(state), _LOOK_S)
+        except TimeoutError:
+            return self._store.state
         except ConnectorError:
             await asyncio.sleep(_FIRST_PAUSE_S)
             return self._store.state

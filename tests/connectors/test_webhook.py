@@ -177,3 +177,16 @@ async def test_before_the_first_decision_nothing_is_sent(push, receiver):
     assert push.store.state == VirtualState()
     await asyncio.sleep(0.1)
     assert receiver.received.empty()
+
+
+async def test_a_planner_that_stands_by_posts_nothing_until_it_leads(store, receiver, make_connector, monkeypatch):
+    monkeypatch.setattr(webhook, "_LOOK_S", 0.05)
+    monkeypatch.setattr(type(store), "standby", "another planner leads")
+    await store.update(lambda state: state.decide(3, 5, 0.0))
+    hook = Webhook(receiver.url, secret=SECRET, store=store, namespace="n")
+    hook.start()
+    await asyncio.sleep(0.2)
+    assert receiver.received.empty()
+    monkeypatch.setattr(type(store), "standby", None)
+    await receiver.next()
+    await hook.close()

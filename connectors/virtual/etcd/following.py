@@ -55,9 +55,8 @@ class FollowingStore(EtcdStore):
 
     def _before_change(self) -> VirtualState:
         # What was ordered may be acknowledged though the planner, and its keys, are gone meanwhile.
-        return (
-            self._understand() if self._keys.decided[-1] in self._entries else replace(self._state, decision=self._last)
-        )
+        made = self._state.decision.decision_id >= 0
+        return self._state if made else replace(self._state, decision=self._last)
 
     def _puts(self, old: VirtualState, new: VirtualState, lease: int) -> dict[str, tuple[str, int]]:
         if new.decision != old.decision:

@@ -222,6 +222,8 @@ class EtcdGateway:
                 async for line in response.aiter_lines():
                     if events := _events(line):
                         yield events
+            # A member that shuts down ends the stream in good order; so may a proxy, again and again.
+            raise EtcdUnavailableError(f"etcd at {url} ended a watch")
         except httpx.ReadTimeout:
             return
         except httpx.TransportError as error:
