@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import sys
 import time
 import uuid
 
@@ -373,15 +374,32 @@ async def _has(wire, name, value):
     return (await wire.values()).get(name) == value
 
 
-async def test_an_acknowledgement_lives_as_long_as_its_client(planner, orchestrator, wire):
+async def test_an_acknowledgement_lives_as_long_as_its_client(planner, orchestrator, etcd, namespace):
     connector = await planner()
     await connector.apply(decide(3, 5))
-    one, other = orchestrator(lease_ttl_s=2), orchestrator()
-    await one.complete(await soon(one.wait()))
-    assert await other.get() == VirtualDecision(3, 5, 0)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(other.wait(), 0.3)
-    await crash(one._link._store)
+    script = (
+        "import sys, time\n"
+        "from connectors.virtual import BlockingVirtualClient, VirtualConnectorClient\n"
+        "from connectors.virtual.etcd import EtcdAccess\n"
+        "access = EtcdAccess(endpoints=[sys.argv[1]])\n"
+        "make = lambda: VirtualConnectorClient.etcd(access, namespace=sys.argv[2], lease_ttl_s=2)\n"
+        "client = BlockingVirtualClient(make)\n"
+        "client.complete(client.wait())\n"
+        "print('completed', flush=True)\n"
+        "time.sleep(600)"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script, etcd.url, namespace), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert await soon(process.stdout.readline()) == b"completed\n"
+        other = orchestrator()
+        assert await other.get() == VirtualDecision(3, 5, 0)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(other.wait(), 2.5)
+    finally:
+        process.kill()
+        await process.wait()
     assert await soon(other.wait()) == VirtualDecision(3, 5, 0), "somebody else has to see to it now"
     assert (await connector.store.read()).acknowledged, "the planner remembers"
     await other.complete(VirtualDecision(3, 5, 0))

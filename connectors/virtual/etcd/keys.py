@@ -62,8 +62,7 @@ class Keys:
         entry = entries.get(self.workers)
         try:
             pools = json.loads(entry.value) if entry else {}
-            prefill, decode = pools.get("prefill"), pools.get("decode")
-            return Workers(**prefill) if prefill else None, Workers(**decode) if decode else None
+            return _workers(pools.get("prefill")), _workers(pools.get("decode"))
         except _NOT_UNDERSTOOD:
             return None, None
 
@@ -91,6 +90,10 @@ class Keys:
         pools: dict[str, Any] = {"prefill": state.prefill, "decode": state.decode}
         body = {name: asdict(workers) if workers else None for name, workers in pools.items()}
         return {self.workers: (json.dumps(body), lease)}
+
+
+def _workers(pool: dict[str, Any] | None) -> Workers | None:
+    return Workers(**{name: int(count) for name, count in pool.items()}) if pool else None
 
 
 def _number(entry: Entry | None) -> int:
