@@ -9,11 +9,13 @@ import asyncio
 import hmac
 import math
 from collections import OrderedDict
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from connectors.base import ConnectorError
+from connectors.virtual.listen import is_loopback
 
 _MOST_ADDRESSES = 10_000
 _BURST_S = 2.0
@@ -63,6 +65,28 @@ def bearer(token: str) -> Middleware:
         return problem(401, "show the bearer token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
 
     return guard
+
+
+@web.middleware
+async def from_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Keep out pages of other sites, which a browser on this machine may show, where no token keeps them out.
+
+    A request must be addressed to this machine by a name that only it has, and not come from a page of another origin.
+    """
+    host = request.headers.get("Host", "")
+    if not is_loopback(_hostname(host)):
+        return problem(403, "without a token only requests to localhost are served; give --virtual-token-file")
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2] != host:
+        return problem(403, f"pages of {origin!r} are not served without a token; give --virtual-token-file")
+    return await handler(request)
+
+
+def _hostname(authority: str) -> str:
+    try:
+        return urlsplit(f"//{authority}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def at_most(rate_per_s: float) -> Middleware:

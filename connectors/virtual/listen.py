@@ -62,10 +62,7 @@ class Listen:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """What to serve HTTPS with; None for HTTP.
@@ -81,6 +78,14 @@ class Listen:
         except (OSError, ssl.SSLError) as error:
             raise ConnectorError(f"--virtual-tls-cert-file {self.cert_file} cannot be loaded: {error}") from error
         return context
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address can only be of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class ApiServer:
@@ -147,13 +152,12 @@ class ApiServer:
         from aiohttp import web  # noqa: PLC0415
 
         from connectors.virtual.api import add_routes  # noqa: PLC0415
-        from connectors.virtual.guard import at_most, bearer, problems  # noqa: PLC0415
+        from connectors.virtual.guard import at_most, bearer, from_this_machine, problems  # noqa: PLC0415
 
         middlewares: list[Middleware] = [problems]
         if self._rate_limit_rps is not None:
             middlewares.append(at_most(self._rate_limit_rps))
-        if self._token:
-            middlewares.append(bearer(self._token))
+        middlewares.append(bearer(self._token) if self._token else from_this_machine)
         app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_BODY_BYTES)
         add_routes(app, self._store)
         return app

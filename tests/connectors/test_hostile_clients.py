@@ -217,3 +217,32 @@ async def test_schemathesis_finds_nothing(server, monkeypatch, tmp_path):
     shown, _ = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 0, shown.decode()
     assert "No issues found" in shown.decode()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "rebound.example"},
+        {"Host": "localhost.example:9086"},
+        {"Host": "10.0.0.5"},
+        {"Host": "["},
+        {"Host": ""},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "http://localhost:1"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+    ],
+)
+async def test_without_a_token_no_other_site_gets_in(http, connector, headers):
+    """Neither by rebinding a name to loopback, nor by a form that a browser of this machine sends."""
+    await connector.store.update(lambda state: state.decide(3, 5, 0.0))
+    answer = await http.post("/api/v1/decision/0/complete", headers=headers)
+    assert answer.status_code in {400, 403}
+    assert connector.store.state.scaled_decision_id == -1
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:9086", "[::1]:9086"])
+async def test_this_machine_gets_in_by_any_of_its_own_names(http, host):
+    assert (await http.get("/api/v1/decision", headers={"Host": host})).status_code == 200
+    same = {"Host": host, "Origin": f"http://{host}"}
+    assert (await http.get("/api/v1/decision", headers=same)).status_code == 200
