@@ -188,6 +188,7 @@ def _kubernetes(settings: Settings, now: Now) -> Connector:
         name=settings.dgd_name,
         namespace=settings.dgd_namespace,
         backend=settings.backend,
+        aggregated=settings.aggregated,
         model_name=settings.model_name,
         elects=elects,
     )

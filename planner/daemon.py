@@ -14,7 +14,7 @@ from connectors.base import Applied, Connector, ConnectorError, Outcome, WorkerC
 from planner.assembly import make_connector, make_source
 from planner.clock import Clock, WallClock
 from planner.core.decision import Action, Decision
-from planner.core.observation import Observation
+from planner.core.observation import Observation, Workers
 from planner.log import get_logger
 from planner.planner import Planner, Remembered
 from planner.report.gpu_hours import GpuMeter
@@ -334,11 +334,14 @@ class PlannerDaemon:
 
     async def _count_workers(self) -> WorkerCounts:
         try:
-            return await self.connector.workers()
+            counts = await self.connector.workers()
         except ConnectorError as error:
             self.metrics.connector_failures.inc()
             log.warning("workers unknown", detail=str(error))
             return WorkerCounts()
+        if self.settings.aggregated and counts.prefill is None:
+            return replace(counts, prefill=Workers(0))
+        return counts
 
     async def _await_fits(self) -> None:
         fits = [asyncio.wrap_future(fit) for fit in self.planner.pending_fits()]

@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from planner.core.aggregated import AggregatedSloSizing, AggregatedThroughputSizing
 from planner.core.budget import Limits
 from planner.core.decision import Decision
 from planner.core.demand import Demand, LoadPredictors
-from planner.core.observation import Observation
+from planner.core.observation import Observation, Workers
 from planner.core.policy import Policy, Rules
 from planner.core.sizing import Sizing, Targets
 from planner.core.slo import SloSizing
@@ -22,11 +23,18 @@ from planner.simulation.trace import Trace
 from predictors import Fitter, InlineFitter, PredictorOptions, SeriesPredictor, make_predictor
 from profiles import EngineProfile, ProfileError, load_profiles
 
-SIZINGS: Mapping[str, Callable[[EngineProfile, Settings], Sizing]] = {
-    "slo": lambda profile, settings: SloSizing(
-        profile, None if settings.slo_percentile == "mean" else settings.slo_percentile
+
+def _percentile(settings: Settings) -> float | None:
+    return None if settings.slo_percentile == "mean" else settings.slo_percentile
+
+
+SIZINGS: Mapping[tuple[str, str], Callable[[EngineProfile, Settings], Sizing]] = {
+    ("disagg", "slo"): lambda profile, settings: SloSizing(profile, _percentile(settings)),
+    ("disagg", "throughput"): lambda profile, _: ThroughputSizing(profile),
+    ("agg", "slo"): lambda profile, settings: AggregatedSloSizing(
+        profile, _percentile(settings), settings.max_num_batched_tokens
     ),
-    "throughput": lambda profile, _: ThroughputSizing(profile),
+    ("agg", "throughput"): lambda profile, _: AggregatedThroughputSizing(profile),
 }
 
 
@@ -53,6 +61,8 @@ class Remembered:
 
 class Planner:
     """Decides how many prefill and decode workers should run; holds no thread, task, file or connection.
+
+    In an aggregated deployment the one pool is that of the decode workers, and there are 0 prefill workers.
 
     Attributes:
         settings: How it decides.
@@ -92,7 +102,7 @@ class Planner:
         self._past = Trace(settings.load_predictor_warmup_trace) if settings.load_predictor_warmup_trace else None
         self._warm_intervals = self._past.intervals(settings.adjustment_interval) if self._past else []
         self._deployed_gpus: tuple[int | None, int | None] = (None, None)
-        sizing = SIZINGS[settings.sizing](self.profile, settings)
+        sizing = SIZINGS[settings.mode, settings.sizing](self.profile, settings)
         self._policy = Policy(self.profile, sizing, demand, self._rules(settings))
 
     def step(self, observation: Observation) -> Decision:
@@ -108,7 +118,7 @@ class Planner:
         """Take in one interval; models may begin to be fitted."""
         if self._warm_intervals:
             self._warm_up(observation)
-        self._policy.learn(observation)
+        self._policy.learn(self._of_pools(observation))
 
     def _warm_up(self, first: Observation) -> None:
         """Let the trace be what came before the first observation: only now is it known when that was."""
@@ -184,7 +194,7 @@ class Planner:
 
     def decide(self, observation: Observation) -> Decision:
         """The workers that should run from now on, after ``learn`` took in the same observation."""
-        return self._policy.decide(observation)
+        return self._policy.decide(self._of_pools(observation))
 
     def react(self, observation: Observation) -> Decision:
         """Answer what is arriving between two adjustments; it may only raise the targets.
@@ -192,7 +202,13 @@ class Planner:
         Args:
             observation: What was seen since the last adjustment or reaction; nothing is learnt from it.
         """
-        return self._policy.react(observation)
+        return self._policy.react(self._of_pools(observation))
+
+    def _of_pools(self, observation: Observation) -> Observation:
+        """In an aggregated deployment nobody needs to say that there are no prefill workers."""
+        if self.settings.aggregated and observation.prefill is None:
+            return replace(observation, prefill=Workers(0))
+        return observation
 
     def reconfigure(self, settings: Settings) -> None:
         """Go on with other targets, limits and patience; what is fixed at start stays as it is.
@@ -205,7 +221,10 @@ class Planner:
 
     @property
     def engine_gpus(self) -> tuple[int, int]:
-        """GPUs of one prefill and of one decode worker: as configured, or else as deployed, or else as profiled."""
+        """GPUs of one prefill and of one decode worker: as configured, or else as deployed, or else as profiled.
+
+        In an aggregated deployment only the second one means anything.
+        """
         prefill, decode = self._deployed_gpus
         return (
             self.settings.prefill_engine_num_gpu or prefill or self.profile.prefill.gpus,
@@ -237,7 +256,7 @@ class Planner:
 
     def _rules(self, settings: Settings) -> Rules:
         prefill_gpus, decode_gpus = self.engine_gpus
-        if problem := settings.over_budget(prefill_gpus, decode_gpus):
+        if problem := settings.over_budget(0 if settings.aggregated else prefill_gpus, decode_gpus):
             raise ProfileError(problem)
         return Rules(
             targets=Targets(ttft_ms=settings.ttft, itl_ms=settings.itl),
@@ -246,6 +265,7 @@ class Planner:
                 max_gpus=None if settings.max_gpu_budget == NO_BUDGET else settings.max_gpu_budget,
                 prefill_gpus=prefill_gpus,
                 decode_gpus=decode_gpus,
+                aggregated=settings.aggregated,
             ),
             correct=not settings.no_correction,
             scale_down_window_s=settings.scale_down_window_s,
@@ -269,8 +289,19 @@ def load_profile(settings: Settings) -> EngineProfile:
     )
     # A backend that nobody chose says nothing of the deployment.
     backend = settings.backend if "backend" in settings.model_fields_set else None
-    mismatches = profile.provenance.mismatches(model=settings.model_name, backend=backend)
+    mismatches = tuple(profile.provenance.mismatches(model=settings.model_name, backend=backend))
+    if settings.aggregated and profile.prefill.gpus != profile.decode.gpus:
+        mismatches = (*mismatches, _two_engines(profile))
     return replace(profile, warnings=(*profile.warnings, *mismatches))
+
+
+def _two_engines(profile: EngineProfile) -> str:
+    return (
+        f"With --mode agg one engine serves both phases, but the profile's prefill data are of an engine with "
+        f"{profile.prefill.gpus} GPUs and its decode data of one with {profile.decode.gpus}: a worker is taken to have "
+        f"{profile.decode.gpus} GPUs and the latencies of both; profile the engine in both roles, or choose rows "
+        "of the same one with --prefill-profile-select and --decode-profile-select"
+    )
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:

@@ -14,12 +14,19 @@ class Limits:
         max_gpus: GPUs that all workers together may use; None for no cap.
         prefill_gpus: GPUs of one prefill worker.
         decode_gpus: GPUs of one decode worker.
+        aggregated: Whether there is a single pool, which counts as decode, so that no prefill workers are kept.
     """
 
     min_endpoint: int
     max_gpus: int | None
     prefill_gpus: int
     decode_gpus: int
+    aggregated: bool = False
+
+    @property
+    def least(self) -> tuple[int, int]:
+        """Prefill and decode workers that are kept."""
+        return (0 if self.aggregated else self.min_endpoint), self.min_endpoint
 
     def gpus(self, prefill: int, decode: int) -> int:
         """GPUs that so many workers use."""
@@ -27,7 +34,7 @@ class Limits:
 
     def raise_to_minimum(self, prefill: int, decode: int) -> tuple[int, int]:
         """The workers, at least the minimum of each pool."""
-        return max(prefill, self.min_endpoint), max(decode, self.min_endpoint)
+        return max(prefill, self.least[0]), max(decode, self.least[1])
 
     def cut_to_budget(self, prefill: int, decode: int) -> tuple[int, int]:
         """The workers, in the same proportion as far as whole workers allow, within the cap.
@@ -41,6 +48,8 @@ class Limits:
         """
         if self.max_gpus is None or self.gpus(prefill, decode) <= self.max_gpus:
             return prefill, decode
+        if self.aggregated:
+            return 0, min(decode, self.max_gpus // self.decode_gpus)
         share = self.max_gpus / self.gpus(prefill, decode)
         most_prefill = (self.max_gpus - self.min_endpoint * self.decode_gpus) // self.prefill_gpus
         fitting_prefill = min(most_prefill, max(self.min_endpoint, int(prefill * share)))

@@ -122,8 +122,8 @@ class Decision:
     Attributes:
         time: When it was decided, seconds since the epoch (the time of the observation).
         action: ``scale`` if a target differs from what was asked for before, else ``hold``.
-        prefill: Prefill workers.
-        decode: Decode workers.
+        prefill: Prefill workers; 0 in an aggregated deployment.
+        decode: Decode workers; all workers in an aggregated deployment.
         explanation: Why.
     """
 

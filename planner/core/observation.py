@@ -64,8 +64,8 @@ class Observation:
         itl_quantiles_ms: ITL by quantile in (0, 1), milliseconds.
         inflight: Requests in the system at the end of the interval, waiting ones included.
         queued: Requests waiting at the end of the interval.
-        prefill: Prefill workers at the end of the interval.
-        decode: Decode workers at the end of the interval.
+        prefill: Prefill workers at the end of the interval; in an aggregated deployment there are none.
+        decode: Decode workers at the end of the interval; in an aggregated deployment all workers.
     """
 
     time: float

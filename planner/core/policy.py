@@ -11,7 +11,6 @@ from planner.core.burstiness import Burstiness
 from planner.core.correction import CorrectionFactor, SteadyPool
 from planner.core.decision import Action, Bound, Decision, Explanation, LoadForecast, PoolExplanation
 from planner.core.demand import Demand, Sight
-from planner.core.expectation import expected_itl_ms
 from planner.core.lengths import LengthShape
 from planner.core.observation import Observation, Workers
 from planner.core.sizing import Corrections, Requirement, Situation, Sizing, Targets, Task
@@ -171,7 +170,7 @@ class Policy:
         self._prefill.observed_ms = observed_ms
         self._prefill.expected_ms = observed_ms / ratio if observed_ms and ratio else None
         self._decode.observed_ms = observation.itl_ms
-        self._decode.expected_ms = expected_itl_ms(self._profile, observation)
+        self._decode.expected_ms = self._sizing.expected_itl_ms(observation, self._corrections())
 
     def decide(self, observation: Observation) -> Decision:
         """The workers that should run from now on, after ``learn`` took in the same observation."""
@@ -248,13 +247,15 @@ class Policy:
             burstiness=self._burstiness.value,
             queued=queued,
             decoding=decoding,
-            prefill=observation.prefill,
+            prefill=observation.decode if self.rules.limits.aggregated else observation.prefill,
             startup_s=self._startup_s,
             drain_s=self._demand.interval,
         )
 
     @property
     def _startup_s(self) -> float:
+        if self.rules.limits.aggregated:
+            return self._decode.startup.p90_s
         return max(self._prefill.startup.p90_s, self._decode.startup.p90_s)
 
     def _hold(self, draft: _Draft, bound: Bound, cause: str) -> _Draft:
@@ -347,7 +348,7 @@ class Policy:
             prefill=prefill.target,
             decode=decode.target,
             explanation=Explanation(
-                reason=_reason(draft, prefill, decode),
+                reason=_reason(draft, self._movements(prefill, decode)),
                 forecast=draft.forecast,
                 prefill=prefill,
                 decode=decode,
@@ -357,10 +358,19 @@ class Policy:
             ),
         )
 
+    @property
+    def _decode_name(self) -> str:
+        return "worker" if self.rules.limits.aggregated else "decode worker"
+
+    def _movements(self, prefill: PoolExplanation, decode: PoolExplanation) -> str:
+        if self.rules.limits.aggregated:
+            return _movement("workers", decode, several=True)
+        return f"{_movement('prefill', prefill)}, {_movement('decode', decode)}"
+
     def _stuck(self, draft: _Draft) -> list[str]:
-        pools = (("prefill", self._prefill), ("decode", self._decode))
+        pools = (("prefill worker", self._prefill), (self._decode_name, self._decode))
         waits = [(name, pool.stuck_s(draft.observation.time)) for name, pool in pools]
-        return [f"A {name} worker has been pending for {wait / 60:.0f} minutes." for name, wait in waits if wait]
+        return [f"A {name} has been pending for {wait / 60:.0f} minutes." for name, wait in waits if wait]
 
     def _explain_pool(self, draft: _Draft, index: int, pool: _Pool, target_ms: float) -> PoolExplanation:
         requirement = draft.requirement
@@ -414,18 +424,19 @@ class _Draft:
         return Bound.MINIMUM if need > required else Bound.LOAD
 
 
-def _reason(draft: _Draft, prefill: PoolExplanation, decode: PoolExplanation) -> str:
+def _reason(draft: _Draft, movements: str) -> str:
     if draft.cause:
         cause = draft.cause
     else:
         load = draft.sized_for
         assert load is not None  # noqa: S101 - a draft without a cause was sized for a load
         cause = f"Expecting {load.request_rate_rps:.2f} req/s at ISL {load.isl:.0f}, OSL {load.osl:.0f}"
-    return f"{cause}: {_movement('prefill', prefill)}, {_movement('decode', decode)}."
+    return f"{cause}: {movements}."
 
 
-def _movement(name: str, pool: PoolExplanation) -> str:
+def _movement(name: str, pool: PoolExplanation, *, several: bool = False) -> str:
     previous = "?" if pool.previous is None else pool.previous
-    move = f"stays at {pool.target}" if pool.previous == pool.target else f"goes from {previous} to {pool.target}"
+    stays, goes = ("stay", "go") if several else ("stays", "goes")
+    move = f"{stays} at {pool.target}" if pool.previous == pool.target else f"{goes} from {previous} to {pool.target}"
     needed = f", {pool.required} needed" if pool.required not in (None, pool.target) else ""
     return f"{name} {move} ({pool.bound_by}{needed})"

@@ -67,7 +67,7 @@ class Situation:
         burstiness: Variance of the work that arrives in moments over that of independent requests; 1 for Poisson.
         queued: Requests that wait for their first token; None if unknown.
         decoding: Sequences that decode now, or wait for it, as many as there would be within the ITL target.
-        prefill: Prefill workers there are; None if unknown.
+        prefill: Workers there are that prefill; None if unknown.
         startup_s: Time until a worker that is asked for now serves, seconds.
         drain_s: Time in which a backlog should be gone once it does, seconds.
     """
@@ -110,6 +110,10 @@ class Sizing(Protocol):
 
     def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
         """Observed over expected TTFT, as this rule expects it; None if it cannot be told."""
+        ...
+
+    def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
+        """ITL that the profile gives for what was observed, milliseconds; None if it cannot be told."""
         ...
 
 

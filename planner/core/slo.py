@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from planner.core.budget import Limits
+from planner.core.expectation import expected_itl_ms
 from planner.core.observation import Observation
 from planner.core.queueing import WaitTail, normal_beyond
-from planner.core.sizing import Requirement, Situation, Task, infeasible_itl, infeasible_ttft
+from planner.core.sizing import Corrections, Requirement, Situation, Task, infeasible_itl, infeasible_ttft
 
 if TYPE_CHECKING:
     from profiles import EngineProfile
@@ -28,7 +29,7 @@ _NODES = (
     *((3.750440, 0.000548), (-3.750440, 0.000548)),
 )
 _Z90 = 1.2815516
-_SLOWEST, _FASTEST = 5.0, 0.2
+SLOWEST, FASTEST = 5.0, 0.2
 # A target that most requests cannot meet even on an idle engine is none to size for.
 _MOST = 0.5
 # Context lengths and lengths within two percent of each other are taken alike, so that answers can be kept.
@@ -104,7 +105,7 @@ class SloSizing:
 
     def required(self, task: Task) -> Requirement:
         """The workers with which the load meets the targets as often as wanted."""
-        case = _Case(self, task)
+        case = Case(self, task)
         prefill, decode = case.fewest()
         return Requirement(
             prefill=prefill,
@@ -116,7 +117,7 @@ class SloSizing:
 
     def split(self, task: Task, limits: Limits, needs: tuple[int, int]) -> tuple[int, int]:
         """The workers within the budget, not above ``needs``, with which most requests meet both targets."""
-        case = _Case(self, task)
+        case = Case(self, task)
         assert limits.max_gpus is not None  # noqa: S101 - only a budget asks for a split
         best, best_value = (limits.min_endpoint, limits.min_endpoint), -1.0
         for prefill in range(limits.min_endpoint, needs[0] + 1):
@@ -132,7 +133,7 @@ class SloSizing:
         rate, workers = observation.request_rate_rps, observation.prefill
         if not (rate and observation.isl and observation.ttft_ms and workers and workers.ready):
             return None
-        low, high = math.log(_FASTEST), math.log(_SLOWEST)
+        low, high = math.log(FASTEST), math.log(SLOWEST)
         for _ in range(12):
             middle = (low + high) / 2
             work = self.prefill_work(observation.isl, math.exp(middle), situation)
@@ -141,6 +142,11 @@ class SloSizing:
             else:
                 high = middle
         return math.exp((low + high) / 2)
+
+    def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
+        """ITL of a decode worker at the observed concurrency and context length."""
+        del corrections
+        return expected_itl_ms(self._profile, observation)
 
     def prefill_work(self, isl: float, slowness: float, situation: Situation) -> _Prefill:
         """Service times of inputs with a mean length."""
@@ -167,7 +173,7 @@ class SloSizing:
         return self._wanted
 
 
-class _Case:
+class Case:
     """One load under one set of targets."""
 
     def __init__(self, sizing: SloSizing, task: Task) -> None:
@@ -292,8 +298,8 @@ class _Case:
         if self._load.requests <= 0 and not self._situation.queued and not self._situation.decoding:
             return 0, 0
         wanted = 0.5 if self._wanted is None else self._wanted
-        prefill = _first(lambda n: self.met(n, _ENDLESS) >= wanted, self._prefill_floor())
-        decode = _first(lambda n: self.met(_ENDLESS, n) >= wanted, self._decode_floor())
+        prefill = first_that(lambda n: self.met(n, _ENDLESS) >= wanted, self._prefill_floor())
+        decode = first_that(lambda n: self.met(_ENDLESS, n) >= wanted, self._decode_floor())
         while (now := self.met(prefill, decode)) < wanted:
             more_prefill = (self.met(prefill + 1, decode) - now) / self._profile.prefill.gpus
             more_decode = (self.met(prefill, decode + 1) - now) / self._profile.decode.gpus
@@ -338,7 +344,7 @@ def _mean_ttft_s(work: _Prefill, workers: int, rate_rps: float) -> float:
     return work.service_s + wait.probability * wait.mean_s
 
 
-def _first(meets: Callable[[int], bool], least: int) -> int:
+def first_that(meets: Callable[[int], bool], least: int) -> int:
     """The first number from ``least`` on that meets a condition which, once met, stays so; ``least`` if none does."""
     if meets(least):
         return least

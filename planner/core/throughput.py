@@ -9,9 +9,9 @@ import math
 from typing import TYPE_CHECKING
 
 from planner.core.budget import Limits
-from planner.core.expectation import expected_ttft_ms
+from planner.core.expectation import expected_itl_ms, expected_ttft_ms
 from planner.core.observation import Observation
-from planner.core.sizing import Requirement, Situation, Task, infeasible_itl, infeasible_ttft
+from planner.core.sizing import Corrections, Requirement, Situation, Task, infeasible_itl, infeasible_ttft
 
 if TYPE_CHECKING:
     from profiles import EngineProfile
@@ -68,6 +68,11 @@ class ThroughputSizing:
         del situation
         expected_ms = expected_ttft_ms(self._profile, observation)
         return observation.ttft_ms / expected_ms if observation.ttft_ms and expected_ms else None
+
+    def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
+        """ITL of a decode worker at the observed concurrency and context length."""
+        del corrections
+        return expected_itl_ms(self._profile, observation)
 
 
 def _workers(tokens_per_s: float, tokens_per_s_per_worker: float) -> int:

@@ -81,10 +81,10 @@ class DecisionOptions(OptionGroup):
     )
 
     def over_budget(self, prefill_gpus: int, decode_gpus: int) -> str | None:
-        """Why the budget cannot hold the minimum of both pools; None if it can.
+        """Why the budget cannot hold the minimum of all pools; None if it can.
 
         Args:
-            prefill_gpus: GPUs of one prefill worker.
+            prefill_gpus: GPUs of one prefill worker; 0 where there is no such pool.
             decode_gpus: GPUs of one decode worker.
         """
         least = self.min_endpoint * (prefill_gpus + decode_gpus)
@@ -92,7 +92,7 @@ class DecisionOptions(OptionGroup):
             return None
         return (
             f"--max-gpu-budget {self.max_gpu_budget} cannot hold the minimum: --min-endpoint {self.min_endpoint} "
-            f"of each pool with {prefill_gpus} + {decode_gpus} GPUs an engine take "
+            f"{f'of each pool with {prefill_gpus} + ' if prefill_gpus else 'of '}{decode_gpus} GPUs an engine take "
             f"{least} GPUs; raise the budget to at least {least} or lower --min-endpoint"
         )
 

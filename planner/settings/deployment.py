@@ -16,6 +16,11 @@ class DeploymentOptions(OptionGroup):
         "kubernetes",
         "Where decisions go: a DynamoGraphDeployment, or any orchestrator that reads and acknowledges them.",
     )
+    mode: Literal["disagg", "agg"] = option(
+        "disagg",
+        "What is scaled. disagg: a pool of prefill and a pool of decode workers. agg: one pool whose workers do both; "
+        "it counts as decode, and there are 0 prefill workers.",
+    )
     namespace: str = option(
         "dynamo",
         "Dynamo namespace of the deployment.",
@@ -28,3 +33,8 @@ class DeploymentOptions(OptionGroup):
         "Model to observe, in any case. Left out, it is the only one that the frontends serve.",
     )
     no_operation: bool = option(False, "Observe, forecast and explain, but scale nothing.")
+
+    @property
+    def aggregated(self) -> bool:
+        """Whether one pool serves both phases."""
+        return self.mode == "agg"

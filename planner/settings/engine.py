@@ -15,3 +15,10 @@ class EngineOptions(OptionGroup):
     backend: Literal["vllm", "sglang", "trtllm", "mocker"] = option(
         "vllm", "Engine of the workers; names the components of a deployment."
     )
+    max_num_batched_tokens: int = option(
+        8192,
+        "Tokens of prompts that one step of an engine takes up, with --mode agg, as vLLM calls it; "
+        "--chunked-prefill-size of SGLang, --max_num_tokens of TensorRT-LLM.",
+        unit="tokens",
+        gt=0,
+    )

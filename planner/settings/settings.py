@@ -57,7 +57,8 @@ class Settings(
     @model_validator(mode="after")
     def _budget_holds_the_minimum(self) -> Self:
         # Engines of a size that only the profile tells are looked at when it is loaded.
-        if problem := self.over_budget(self.prefill_engine_num_gpu or 1, self.decode_engine_num_gpu or 1):
+        prefill_gpus = 0 if self.aggregated else self.prefill_engine_num_gpu or 1
+        if problem := self.over_budget(prefill_gpus, self.decode_engine_num_gpu or 1):
             raise ValueError(problem)
         return self
 

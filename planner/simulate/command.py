@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, Invocation, validate
 from planner.planner import load_profile
 from planner.settings import NO_BUDGET, Found, Settings
-from planner.simulate.contest import Conditions, Contest, Entry, Load, smallest_static, starting_workers, survey
+from planner.simulate.contest import Conditions, Contest, Entry, Load, Survey, smallest_static, starting_workers, survey
 from planner.simulate.page import write_report
 from planner.simulate.table import as_json, footnote, table
 from planner.simulation.arrivals import Cut, Pattern
@@ -67,7 +67,12 @@ def _contest(invocation: Invocation, console: Console) -> tuple[Mapping[str, Run
     if not seen.requests:
         raise TraceError("nothing arrives: check --start, --duration and --rate-scale")
     guess = starting_workers(seen, settings)
-    initial = (extras.initial_prefill or guess[0], extras.initial_decode or guess[1])
+    initial = (
+        guess[0] if extras.initial_prefill is None else extras.initial_prefill,
+        guess[1] if extras.initial_decode is None else extras.initial_decode,
+    )
+    if settings.aggregated and initial[0]:
+        raise ConfigurationError("--initial-prefill has no meaning with --mode agg; --initial-decode is the one pool's")
     conditions = Conditions(
         load=load,
         initial=initial,
@@ -79,13 +84,21 @@ def _contest(invocation: Invocation, console: Console) -> tuple[Mapping[str, Run
         seed=extras.seed,
     )
     entries = [*_named(invocation), *_baselines(extras.baseline, settings)]
+    entries = [_at_home(entry, settings, seen) for entry in entries]
     runs = dict(_run(entries, conditions, seen.requests, extras.processes or os.cpu_count() or 1, console))
     if "static" in extras.baseline:
         with console.status("looking for the smallest static pool"):
             wanted = 0.95 if settings.slo_percentile == "mean" else settings.slo_percentile / 100
             workers, run = smallest_static(settings, conditions, wanted, guess)
-        runs[f"static {workers[0]}+{workers[1]}"] = run
+        runs[f"static {workers[1] if settings.aggregated else '+'.join(map(str, workers))}"] = run
     return runs, settings
+
+
+def _at_home(entry: Entry, settings: Settings, seen: Survey) -> Entry:
+    """A variant of another mode starts with workers of its own."""
+    if entry.settings.mode == settings.mode:
+        return entry
+    return replace(entry, workers=starting_workers(seen, entry.settings))
 
 
 def _load(extras: Namespace, settings: Settings) -> Load:
@@ -146,7 +159,12 @@ def _baselines(names: Sequence[str], settings: Settings) -> Iterator[Entry]:
                 free = settings.model_copy(update={"max_gpu_budget": NO_BUDGET})
                 yield Entry(name="clairvoyant", kind="clairvoyant", settings=free)
             case ("static", ":", workers):
-                yield Entry(name=f"static {workers}", kind="static", settings=settings, workers=_pair(name, workers))
+                yield Entry(
+                    name=f"static {workers}",
+                    kind="static",
+                    settings=settings,
+                    workers=_workers(name, workers, settings),
+                )
             case ("static", _, _):
                 continue
             case _:
@@ -155,7 +173,13 @@ def _baselines(names: Sequence[str], settings: Settings) -> Iterator[Entry]:
                 )
 
 
-def _pair(name: str, text: str) -> tuple[int, int]:
+def _workers(name: str, text: str, settings: Settings) -> tuple[int, int]:
+    if settings.aggregated:
+        if not text.isdecimal() or not int(text):
+            raise ConfigurationError(
+                f"--baseline {name!r}: expected static:N with --mode agg, N a whole number above 0"
+            )
+        return 0, int(text)
     parts = text.replace("+", ",").split(",")
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ConfigurationError(f"--baseline {name!r}: expected static:P,D with two whole numbers above 0")

@@ -19,6 +19,9 @@ from planner.simulation.baselines import Reactive, Static, foresee
 from planner.simulation.distortion import slower
 from planner.simulation.loop import Decider, Run, Simulation, World
 
+# A static pool that is not enough at this size never will be.
+_MOST_STATIC = 4096
+
 # Progress is reported once for so many requests.
 _BATCH = 2000
 
@@ -57,7 +60,7 @@ class Entry:
         name: What to call it.
         kind: ``planner``, ``clairvoyant``, ``hpa`` or ``static``.
         settings: How a planner decides, and what everyone is scored by.
-        workers: The workers of a static one.
+        workers: Prefill and decode workers at the start, instead of those of the conditions; a static one keeps them.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Conditions:
             startup_s=settings.worker_startup,
             startup_cv=self.startup_cv,
             initial=self.initial,
+            step_tokens=settings.max_num_batched_tokens if settings.aggregated else None,
             worker_mtbf_s=self.worker_mtbf_s,
             missing_reads=self.missing_reads,
             seed=self.seed,
@@ -115,7 +119,8 @@ def decider(entry: Entry, load: Load) -> Decider:
         case "static":
             return Static(*(entry.workers or (1, 1)))
         case "hpa":
-            return Reactive(Targets(ttft_ms=settings.ttft, itl_ms=settings.itl), minimum=max(1, settings.min_endpoint))
+            targets, minimum = Targets(ttft_ms=settings.ttft, itl_ms=settings.itl), max(1, settings.min_endpoint)
+            return Reactive(targets, minimum=minimum, aggregated=settings.aggregated)
         case "clairvoyant":
             return Planner(settings, predictors=foresee(load.arrivals(), settings.adjustment_interval))
         case _:
@@ -130,7 +135,7 @@ def compete(entry: Entry, conditions: Conditions, report: Callable[[int], None] 
         conditions: What.
         report: Told now and then how many requests have come.
     """
-    if entry.kind == "static" and entry.workers is not None:
+    if entry.workers is not None:
         conditions = replace(conditions, initial=entry.workers)
     simulation = Simulation(conditions.world(entry.settings), decider(entry, conditions.load))
     arrivals = conditions.load.arrivals()
@@ -231,11 +236,14 @@ def starting_workers(seen: Survey, settings: Settings) -> tuple[int, int]:
     """Workers that serve the first minutes at two thirds of their throughput: nobody is judged by a cold start."""
     profile = load_profile(settings)
     if not seen.rate_rps:
-        return settings.min_endpoint, settings.min_endpoint
+        return (0 if settings.aggregated else settings.min_endpoint), settings.min_endpoint
     prefill = seen.rate_rps * profile.prefill.ttft_ms(max(1.0, seen.isl)) / 1000
     context = seen.isl + seen.osl / 2
     per_worker = profile.decode.best_throughput_per_gpu(settings.itl, max(1.0, context)) * profile.decode.gpus
-    return max(1, math.ceil(1.5 * prefill)), max(1, math.ceil(1.5 * seen.rate_rps * seen.osl / per_worker))
+    decode = seen.rate_rps * seen.osl / per_worker
+    if settings.aggregated:
+        return 0, max(1, math.ceil(1.5 * (prefill + decode)))
+    return max(1, math.ceil(1.5 * prefill)), max(1, math.ceil(1.5 * decode))
 
 
 def smallest_static(
@@ -259,7 +267,13 @@ def smallest_static(
         return compete(entry, conditions)
 
     prefill, decode = start
-    while run(prefill, decode).score.within_both < wanted and prefill + decode < 4096:
+    if settings.aggregated:
+        most = decode
+        while run(0, most).score.within_both < wanted and most < _MOST_STATIC:
+            most *= 2
+        decode = _least(lambda number: run(0, number).score.within_both >= wanted, most)
+        return (0, decode), run(0, decode)
+    while run(prefill, decode).score.within_both < wanted and prefill + decode < _MOST_STATIC:
         score = run(prefill, decode).score
         prefill = prefill if score.within_ttft >= wanted and score.within_itl < wanted else math.ceil(1.4 * prefill)
         decode = decode if score.within_itl >= wanted and score.within_ttft < wanted else math.ceil(1.4 * decode)

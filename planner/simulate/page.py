@@ -74,12 +74,13 @@ def draw(points: Sequence[Point], name: str, file: Path, *, ttft_ms: float, itl_
 
     hours = [point.time_s / 3600 for point in points]
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(11, 12), layout="constrained")
-        load, prefill, decode, latency, backlog, gpus = figure.subplots(6, 1, sharex=True)
+        pools = _pools(points)
+        figure = Figure(figsize=(11, 8 + 2 * len(pools)), layout="constrained")
+        load, *workers, latency, backlog, gpus = figure.subplots(4 + len(pools), 1, sharex=True)
         figure.suptitle(name, fontweight="bold")
         _draw_load(load, points)
-        _draw_pool(prefill, hours, points, "prefill", 0)
-        _draw_pool(decode, hours, points, "decode", 1)
+        for axes, (index, title) in zip(workers, pools, strict=True):
+            _draw_pool(axes, hours, points, index, title)
         _draw_latency(latency, hours, points, ttft_ms, itl_ms)
         backlog.fill_between(hours, [point.observation.queued or 0 for point in points], color="C5", linewidth=0)
         _finish(backlog, "Waiting for a first token", "requests")
@@ -88,6 +89,13 @@ def draw(points: Sequence[Point], name: str, file: Path, *, ttft_ms: float, itl_
         _finish(gpus, "GPUs in use", "GPUs")
         gpus.set_xlabel("hours")
         figure.savefig(file, dpi=110)
+
+
+def _pools(points: Sequence[Point]) -> Sequence[tuple[int, str]]:
+    """Which pools there are, 0 for prefill and 1 for decode, and what to call them."""
+    if any(point.target[0] or (point.observation.prefill and point.observation.prefill.ready) for point in points):
+        return (0, "Prefill workers"), (1, "Decode workers")
+    return ((1, "Workers"),)
 
 
 def _finish(axes: Any, title: str, unit: str, columns: int = 0) -> None:
@@ -116,8 +124,8 @@ def _draw_load(axes: Any, points: Sequence[Point]) -> None:
     _finish(axes, "Load and forecast", "requests/s", 3)
 
 
-def _draw_pool(axes: Any, hours: Sequence[float], points: Sequence[Point], name: str, index: int) -> None:
-    workers = [getattr(point.observation, name) for point in points]
+def _draw_pool(axes: Any, hours: Sequence[float], points: Sequence[Point], index: int, title: str) -> None:
+    workers = [(point.observation.prefill, point.observation.decode)[index] for point in points]
     ready = [one.ready if one else 0 for one in workers]
     axes.fill_between(hours, ready, step="post", color="C2", alpha=0.5, linewidth=0, label="ready")
     axes.step(hours, [point.target[index] for point in points], where="post", color="black", linewidth=1, label="asked")
@@ -125,7 +133,7 @@ def _draw_pool(axes: Any, hours: Sequence[float], points: Sequence[Point], name:
     if any(one is not None for one in needed):
         axes.step(hours, needed, where="post", color="C3", linewidth=0.8, linestyle=":", label="needed")
     axes.set_ylim(bottom=0)
-    _finish(axes, f"{name.capitalize()} workers", "workers", 3)
+    _finish(axes, title, "workers", 3)
 
 
 def _draw_latency(axes: Any, hours: Sequence[float], points: Sequence[Point], ttft_ms: float, itl_ms: float) -> None:

@@ -36,7 +36,18 @@ class Reactive:
     metric / target), left alone within 10 %, down only to the highest wish of the last five minutes.
     """
 
-    def __init__(self, targets: Targets, *, minimum: int = 1, window_s: float = 300.0) -> None:
+    def __init__(
+        self, targets: Targets, *, minimum: int = 1, window_s: float = 300.0, aggregated: bool = False
+    ) -> None:
+        """Begin with nothing observed.
+
+        Args:
+            targets: What latencies are compared with.
+            minimum: Workers that a pool keeps.
+            window_s: Span whose highest wish holds a pool up, seconds.
+            aggregated: Whether one pool answers for both latencies, the worse of which counts.
+        """
+        self._aggregated = aggregated
         self._targets = targets
         self._minimum = minimum
         self._window_s = window_s
@@ -44,25 +55,31 @@ class Reactive:
 
     def step(self, observation: Observation) -> Decision:
         """The workers that the latencies ask for."""
-        prefill = self._pool(0, observation, observation.prefill, observation.ttft_ms, self._targets.ttft_ms)
-        decode = self._pool(1, observation, observation.decode, observation.itl_ms, self._targets.itl_ms)
-        return _decision(observation, (prefill, decode), "latency over target")
+        ttft = _ratio(observation.ttft_ms, self._targets.ttft_ms)
+        itl = _ratio(observation.itl_ms, self._targets.itl_ms)
+        if self._aggregated:
+            workers = 0, self._pool(1, observation, observation.decode, max(ttft, itl))
+        else:
+            prefill = self._pool(0, observation, observation.prefill, ttft)
+            workers = prefill, self._pool(1, observation, observation.decode, itl)
+        return _decision(observation, workers, "latency over target")
 
     def react(self, observation: Observation) -> Decision:
         """Nothing between two steps."""
         return _decision(observation, _requested(observation), "waits for the next step")
 
-    def _pool(
-        self, index: int, observation: Observation, workers: Workers | None, seen_ms: float | None, target_ms: float
-    ) -> int:
+    def _pool(self, index: int, observation: Observation, workers: Workers | None, ratio: float) -> int:
         current = workers.requested if workers else self._minimum
-        ratio = 1.0 if seen_ms is None else seen_ms / target_ms
         wish = current if abs(ratio - 1) <= 0.1 else math.ceil(current * min(ratio, 4.0))
         wishes = self._wishes[index]
         wishes.append((observation.time, max(self._minimum, wish)))
         while wishes[0][0] < observation.time - self._window_s:
             wishes.pop(0)
         return max(wish for _, wish in wishes) if wish < current else max(self._minimum, wish)
+
+
+def _ratio(seen_ms: float | None, target_ms: float) -> float:
+    return 1.0 if seen_ms is None else seen_ms / target_ms
 
 
 def _requested(observation: Observation) -> tuple[int, int]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from planner.core.observation import Workers
-from planner.simulation.agenda import Agenda
 from planner.simulation.decode import DecodePool
 from planner.simulation.engine import Engines
-from planner.simulation.pool import Startup
+from planner.simulation.pool import Pool, Startup
 from planner.simulation.prefill import PrefillPool
-from planner.simulation.request import Request, RequestObserver, Unobserved
+from planner.simulation.request import Request, RequestObserver
+from planner.simulation.serving import Serving
 
 
-class Deployment:
-    """Both pools: a request is prefilled, which gives its first token, then decoded.
-
-    Attributes:
-        inflight: Requests that arrived and have not ended.
-    """
+class Deployment(Serving):
+    """Both pools: a request is prefilled, which gives its first token, then decoded."""
 
     def __init__(
         self,
@@ -36,18 +34,16 @@ class Deployment:
             time_s: The time it is.
             observer: Who is told what happens to requests.
         """
-        self._agenda = Agenda(time_s)
-        self._observer: RequestObserver = observer or Unobserved()
+        super().__init__(time_s=time_s, observer=observer)
         self.prefill = PrefillPool(self._agenda, engines.prefill, self._prefilled, startup=startup)
-        self.decode = DecodePool(self._agenda, engines.decode, self._decoded, startup=startup)
+        self.decode = DecodePool(self._agenda, engines.decode, self._note_end, startup=startup)
         self.prefill.open(workers[0])
         self.decode.open(workers[1])
-        self.inflight = 0
 
     @property
-    def time_s(self) -> float:
-        """How far time has passed."""
-        return self._agenda.now_s
+    def pools(self) -> Sequence[Pool]:
+        """Prefill and decode."""
+        return self.prefill, self.decode
 
     @property
     def queued(self) -> int:
@@ -59,39 +55,17 @@ class Deployment:
         """Prefill and decode workers there are."""
         return self.prefill.workers, self.decode.workers
 
-    def submit(self, time_s: float, isl: int, osl: int) -> Request:
-        """Let a request arrive at a time that has not passed."""
-        self._agenda.advance(time_s)
-        request = Request(time_s, isl, osl)
-        self.inflight += 1
-        self._observer.arrived(request)
-        self.prefill.enter(request)
-        return request
-
-    def advance(self, to_s: float) -> None:
-        """Let time pass."""
-        self._agenda.advance(to_s)
-
-    def drain(self) -> None:
-        """Let time pass until nothing is left to happen."""
-        while (next_s := self._agenda.next_s) is not None:
-            self._agenda.advance(next_s)
-
     def scale(self, *, prefill: int, decode: int) -> None:
         """Ask for so many workers, from now on."""
         self.prefill.scale(prefill)
         self.decode.scale(decode)
 
+    def _enter(self, request: Request) -> None:
+        self.prefill.enter(request)
+
     def _prefilled(self, request: Request) -> None:
-        request.first_token_s = self._agenda.now_s
-        request.generated_tokens = 1.0
-        self._observer.first_token(request)
+        self._note_first_token(request)
         if request.osl > 1:
             self.decode.enter(request)
         else:
-            self._decoded(request)
-
-    def _decoded(self, request: Request) -> None:
-        request.completed_s = self._agenda.now_s
-        self.inflight -= 1
-        self._observer.completed(request)
+            self._note_end(request)

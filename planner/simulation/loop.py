@@ -11,12 +11,14 @@ import numpy as np
 from planner.core.decision import Decision, LoadForecast
 from planner.core.observation import Observation, Workers
 from planner.core.sizing import Targets
+from planner.simulation.aggregated import AggregatedDeployment
 from planner.simulation.arrivals import Arrival
 from planner.simulation.deployment import Deployment
 from planner.simulation.engine import CostedEngines
 from planner.simulation.frontend import Frontend, Window
 from planner.simulation.request import Request
 from planner.simulation.score import Score, ScoreKeeper
+from planner.simulation.serving import Serving
 
 
 class Decider(Protocol):
@@ -43,6 +45,7 @@ class World:
         startup_s: Mean time a worker takes to serve.
         startup_cv: Coefficient of variation of that time; 0 for a fixed one.
         initial: Prefill and decode workers at the start.
+        step_tokens: Tokens that a step of an aggregated engine takes up; None for disaggregated serving.
         worker_mtbf_s: Mean time between failures of a worker; None if they never fail.
         missing_reads: Share of observations that fail.
         seed: Of everything random.
@@ -55,6 +58,7 @@ class World:
     startup_s: float = 90.0
     startup_cv: float = 0.0
     initial: tuple[int, int] = (1, 1)
+    step_tokens: int | None = None
     worker_mtbf_s: float | None = None
     missing_reads: float = 0.0
     seed: int = 0
@@ -105,16 +109,23 @@ class Simulation:
         self._decider = decider
         self._generator = np.random.default_rng(world.seed)
         self._frontend = Frontend()
-        self._keeper = ScoreKeeper(world.engines, world.targets)
-        self._deployment = Deployment(
-            world.engines, startup=self._startup_s, workers=world.initial, time_s=0.0, observer=self
-        )
+        self._keeper = ScoreKeeper(world.engines, world.targets, aggregated=world.step_tokens is not None)
+        self._deployment = self._deploy()
         self._window = Window()
         self._gpu_s = self._starting_s = self._paid_until_s = 0.0
         self._scalings = 0
         self._points: list[Point] = []
         self._reactions = max(1, world.reactions)
         self._beat_s = world.interval_s / self._reactions
+
+    def _deploy(self) -> Serving:
+        world = self._world
+        prefill, decode = world.initial
+        if world.step_tokens is None:
+            return Deployment(world.engines, startup=self._startup_s, workers=(prefill, decode), observer=self)
+        return AggregatedDeployment(
+            world.engines, startup=self._startup_s, step_tokens=world.step_tokens, workers=decode, observer=self
+        )
 
     def run(self, arrivals: Iterator[Arrival]) -> Run:
         """Let all arrivals come, the first at its own time after 0, and everything they ask for be served.
@@ -192,7 +203,7 @@ class Simulation:
     def _fail_workers(self) -> None:
         if self._world.worker_mtbf_s is None:
             return
-        for pool in (self._deployment.prefill, self._deployment.decode):
+        for pool in self._deployment.pools:
             for _ in range(self._generator.poisson(pool.workers.ready * self._beat_s / self._world.worker_mtbf_s)):
                 pool.fail()
 

@@ -73,7 +73,14 @@ class Score:
 class ScoreKeeper:
     """Takes note of every request that ends: twelve bytes each, so that long traces fit."""
 
-    def __init__(self, engines: CostedEngines, targets: Targets) -> None:
+    def __init__(self, engines: CostedEngines, targets: Targets, *, aggregated: bool = False) -> None:
+        """Begin with nothing.
+
+        Args:
+            engines: What workers can really do.
+            targets: What requests are scored by.
+            aggregated: Whether the workers that decode prefill as well.
+        """
         self._targets = targets
         self._arrivals, self._ttft, self._itl = array("d"), array("f"), array("f")
         self._feasible = array("b")
@@ -81,7 +88,7 @@ class ScoreKeeper:
         self._idle_ttft_ms = lru_cache(maxsize=1 << 16)(engines.prefill.ttft_ms)
         self._gpu_s_per_token = _gpu_s_per_token(engines, targets)
         self._idle_itl_ms = _by_context(lambda context: engines.decode.itl_ms(1, context))
-        self._prefill_gpus = engines.prefill.gpus
+        self._prefill_gpus = engines.decode.gpus if aggregated else engines.prefill.gpus
 
     def completed(self, request: Request) -> None:
         """Take note of a request that ended."""

@@ -12,7 +12,7 @@ from planner.core.decision import LoadForecast
 from planner.core.lengths import LengthShape
 from planner.core.observation import Workers
 from planner.core.sizing import Corrections, Situation, Targets, Task
-from planner.core.slo import SloSizing, _Case
+from planner.core.slo import Case, SloSizing
 from planner.simulation.deployment import Deployment
 
 TARGETS = Targets(ttft_ms=500.0, itl_ms=15.0)
@@ -125,7 +125,7 @@ def test_the_split_of_a_budget_is_the_best_there_is(profile, budget, isl):
     needs = limits.raise_to_minimum(requirement.prefill, requirement.decode)
     split = sizing.split(task, limits, needs)
     assert limits.holds(*split)
-    case = _Case(sizing, task)
+    case = Case(sizing, task)
     every = itertools.product(range(1, needs[0] + 1), range(1, needs[1] + 1))
     best = max(case.value(*workers) for workers in every if limits.holds(*workers))
     assert case.value(*split) == pytest.approx(best)

@@ -49,9 +49,27 @@ def test_the_smallest_static_pool_is_found(tmp_path):
     assert re.fullmatch(r"static \d+\+\d+", name)
 
 
+def test_an_aggregated_deployment_has_one_pool(tmp_path):
+    shown = run(
+        *("simulate", *SHORT, "--itl", 20, "--mode", "agg", "--baseline", "clairvoyant", "--baseline", "hpa"),
+        *("--baseline", "static", "--baseline", "static:4", "--compare", "rules=sizing=throughput"),
+        *("--compare", "apart=mode=disagg", "--output", tmp_path),
+    )
+    assert shown.returncode == 0, shown.stderr
+    content = json.loads((tmp_path / "simulation.json").read_text())
+    smallest = next(name for name in content if re.fullmatch(r"static \d+", name) and name != "static 4")
+    assert set(content) == {"planner", "rules", "apart", "clairvoyant", "hpa", "static 4", smallest}
+    for name, run_ in content.items():
+        pools = [point["target"] for point in run_["points"]]
+        assert all((prefill == 0) == (name != "apart") for prefill, _ in pools)
+    assert content["planner"]["score"]["within_both"] > 0.9
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (["--mode", "agg", "--baseline", "static:4,2"], "expected static:N with --mode agg"),
+        (["--mode", "agg", "--initial-prefill", "1"], "--initial-prefill has no meaning with --mode agg"),
         (["--compare", "nonsense"], "expected NAME=flag=value"),
         (["--compare", "a=colour=red"], "'colour' is no option"),
         (["--compare", "a=ttft=fast"], "--ttft: 'fast' (--compare a=ttft=fast) is not accepted"),

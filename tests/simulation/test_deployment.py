@@ -268,6 +268,26 @@ def test_waiting_is_that_of_an_m_m_c_queue():
     assert waits.mean() == pytest.approx(erlang_c / (servers - load) * 100, rel=0.03)
 
 
+@pytest.mark.parametrize(("servers", "load"), [(2, 1.6), (8, 6.8)])
+def test_waiting_is_that_of_an_m_d_c_queue(servers, load):
+    """Whoever is served now has left one service later: N(t + D) = max(0, N(t) - c) + arrivals in D (Crommelin 1932).
+
+    The equation has one distribution that it leaves as it is; Little's law turns its mean into a wait.
+    """
+    gaps = np.random.default_rng(6).exponential(0.1 / load, 200_000)
+    waits = waits_ms(make(workers=(servers, 0)), gaps, [100] * len(gaps))
+    size = 200
+    arrivals = np.array([math.exp(k * math.log(load) - load - math.lgamma(k + 1)) for k in range(size)])
+    numbers = np.full(size, 1 / size)
+    for _ in range(2000):
+        left = numbers[servers:].copy()
+        left[0] += numbers[:servers].sum()
+        numbers = np.convolve(left, arrivals)[:size]
+        numbers /= numbers.sum()
+    waiting = numbers @ np.arange(size) - load
+    assert waits.mean() == pytest.approx(waiting / load * 100, rel=0.03)
+
+
 def test_concurrency_is_that_of_a_processor_sharing_queue():
     """Poisson arrivals of rate l, outputs of 99 gaps on average, ITL 10 + n ms: mean n by the balance equations."""
     generator = np.random.default_rng(5)

@@ -1,0 +1,258 @@
+"""Sizing of one pool whose workers serve both phases.
+
+A step of an engine takes up a chunk of a prompt and gives every sequence of its batch a token, so that it lasts as long
+as both together. A worker that spends the share u of its time on prompts leaves 1 - u for its batch: ITL grows to
+ITL(batch) / (1 - u), and a prompt takes its own time and that of the batch in the steps it needs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planner.core.budget import Limits
+from planner.core.expectation import decode_concurrency, expected_itl_ms, expected_ttft_ms
+from planner.core.observation import Observation
+from planner.core.queueing import WaitTail, normal_beyond
+from planner.core.sizing import Corrections, Requirement, Situation, Task
+from planner.core.slo import FASTEST, SLOWEST, Case, SloSizing, first_that
+
+if TYPE_CHECKING:
+    from profiles import EngineProfile
+
+# Beyond this share of its time on prompts a worker is as good as overloaded, and its latencies tell nothing.
+_MOST_BUSY = 0.95
+_ROUNDING = 1e-9
+
+
+class AggregatedSloSizing(SloSizing):
+    """The fewest workers with which the share of requests that meet both targets reaches a percentile."""
+
+    def __init__(self, profile: EngineProfile, percentile: float | None, step_tokens: int) -> None:
+        """Prepare.
+
+        Args:
+            profile: What engines can do; of one and the same engine in both roles.
+            percentile: Percentage of requests that should meet both targets; None for the mean latencies to meet them.
+            step_tokens: Tokens of prompts that one step of an engine takes up.
+        """
+        super().__init__(profile, percentile)
+        self.step_tokens = step_tokens
+
+    def required(self, task: Task) -> Requirement:
+        """The workers with which the load meets the targets as often as wanted, all of them decode workers."""
+        case = _SharedCase(self, task, self.step_tokens)
+        return Requirement(
+            prefill=0,
+            decode=case.fewest_workers(),
+            prefill_feasible=case.prefill_feasible,
+            decode_feasible=case.decode_feasible,
+            warnings=_warnings(self.profile, task, case.prefill_feasible, case.decode_feasible),
+        )
+
+    def split(self, task: Task, limits: Limits, needs: tuple[int, int]) -> tuple[int, int]:
+        """As many as the budget holds."""
+        del task
+        return limits.cut_to_budget(*needs)
+
+    def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
+        """How much slower prefill seems than its profile: the factor that explains the mean TTFT, waiting included."""
+        rate, workers, batch = observation.request_rate_rps, observation.decode, decode_concurrency(observation)
+        if not (rate and observation.isl and observation.osl and observation.ttft_ms and workers and workers.ready):
+            return None
+        if batch is None:
+            return None
+        context = observation.isl + observation.osl / 2
+        step_s = self.profile.decode.itl_ms(max(1.0, batch), context) / 1000 * min(1.0, batch)
+        low, high = math.log(FASTEST), math.log(SLOWEST)
+        for _ in range(12):
+            middle = (low + high) / 2
+            work = self.prefill_work(observation.isl, math.exp(middle), situation)
+            service_s = work.service_s + step_s * observation.isl / self.step_tokens
+            if _mean_ttft_s(service_s, work.variability, workers.ready, rate) * 1000 < observation.ttft_ms:
+                low = middle
+            else:
+                high = middle
+        return math.exp((low + high) / 2)
+
+    def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
+        """ITL of a worker that prefills what arrives besides, milliseconds; None if it cannot be told."""
+        return _expected_itl_ms(self.profile, observation, corrections)
+
+
+class _SharedCase(Case):
+    """One load under one set of targets, on workers that do everything."""
+
+    def __init__(self, sizing: SloSizing, task: Task, step_tokens: int) -> None:
+        super().__init__(sizing, task)
+        self._step_tokens = step_tokens
+        self._prompt_square = math.fsum(share * time * time for share, time in self._work.spread)
+        self._met_by = lru_cache(maxsize=None)(self._met_with)
+
+    def fewest_workers(self) -> int:
+        """The fewest workers that meet the targets as often as wanted."""
+        if self._load.requests <= 0 and not self._situation.queued and not self._situation.decoding:
+            return 0
+        wanted = 0.5 if self._wanted is None else self._wanted
+        return first_that(
+            lambda number: self._met_by(number) >= wanted, max(self._prefill_floor(), self._decode_floor())
+        )
+
+    def _met_with(self, workers: int) -> float:
+        """Share of requests within both targets, over everything the load may turn out to be."""
+        return math.fsum(
+            weight * self._met_under(workers, prefill_rps, decode_rps)
+            for weight, prefill_rps, decode_rps in self._loads
+        )
+
+    def _met_under(self, workers: int, prefill_rps: float, decode_rps: float) -> float:
+        busy = prefill_rps * self._work.service_s / workers
+        if busy >= 1:
+            return 0.0
+        tokens_rps = decode_rps * self._load.osl * self._corrections.decode / workers
+        batch = self._curve.batch_at(tokens_rps / (1 - busy))
+        if math.isinf(batch):
+            return 0.0
+        return self._prompts_met(workers, prefill_rps, batch) * self._tokens_met(workers, prefill_rps, batch, busy)
+
+    def _step_s(self, batch: float) -> float:
+        """A step of a batch without a prompt, as slow as engines are."""
+        return self._corrections.decode * float(np.interp(batch, self._curve.sizes, self._curve.itl_s))
+
+    def _prompts_met(self, workers: int, rate_rps: float, batch: float) -> float:
+        """Share of the requests that can meet the TTFT target at all that do."""
+        target_s, work = self._targets.ttft_ms / 1000, self._work
+        shared_s = self._step_s(batch) * min(1.0, batch) * self._load.isl / self._step_tokens
+        service_s = work.service_s + shared_s
+        if workers <= rate_rps * service_s:
+            return 0.0
+        if self._wanted is None:
+            return float(_mean_ttft_s(service_s, work.variability, workers, rate_rps) <= target_s)
+        possible = [
+            (share, slowed_s)
+            for share, time_s in work.spread
+            if (slowed_s := time_s * service_s / work.service_s) <= target_s
+        ]
+        if not self.prefill_feasible or not possible:
+            return 1.0
+        wait = WaitTail(workers, rate_rps, service_s, work.variability)
+        missed = math.fsum(share * wait.beyond(target_s - time_s) for share, time_s in possible)
+        return 1 - missed / math.fsum(share for share, time_s in work.spread if time_s <= target_s)
+
+    def _tokens_met(self, workers: int, prefill_rps: float, batch: float, busy: float) -> float:
+        """Share of requests whose tokens come in time, whatever prompts come in between and however batches vary."""
+        target_s = self._itl_s * self._corrections.decode
+        mean_s = self._step_s(batch) / (1 - busy)
+        capacity = float(self._curve.sizes[-1])
+        pile_up = self._context_moment / (1 - self._curve.elasticity(batch))
+        batch_variance = batch * self._situation.burstiness * pile_up
+        if not self.decode_feasible:
+            return 1.0
+        if self._wanted is None:
+            return float(mean_s <= target_s)
+        room = 1 - normal_beyond(capacity * workers, batch * workers, batch_variance * workers)
+        deviation_s = self._step_s(batch + math.sqrt(batch_variance)) / (1 - busy) - mean_s
+        # The fewer tokens a request has, the more a single prompt that comes in between counts.
+        noise_s2 = prefill_rps / workers * self._prompt_square * self._situation.burstiness * mean_s
+        missed = math.fsum(
+            share * normal_beyond(target_s, mean_s, deviation_s**2 + noise_s2 / max(1.0, ratio * self._load.osl))
+            for share, ratio in self._situation.osl_spread
+        )
+        return room * (1 - missed)
+
+
+class AggregatedThroughputSizing:
+    """Workers so that their throughput at the targets covers both phases, at full utilisation.
+
+    The time that prompts take leaves less for the batch, which must be the smaller for its ITL to meet the target.
+    """
+
+    looks_ahead = False
+
+    def __init__(self, profile: EngineProfile) -> None:
+        self._profile = profile
+
+    def required(self, task: Task) -> Requirement:
+        """The fewest workers whose throughput covers prompts and tokens, all of them decode workers."""
+        load, corrections = task.load, task.corrections
+        idle_ms = self._profile.prefill.ttft_ms(load.isl) * min(1.0, corrections.prefill)
+        prompts_s = load.request_rate_rps * idle_ms / 1000
+        tokens_rps = load.request_rate_rps * load.osl
+        context = load.isl + load.osl / 2
+        itl_ms = task.targets.itl_ms / corrections.decode
+        feasible = self._profile.decode.operating_point(itl_ms, context).feasible
+
+        def covers(workers: int) -> bool:
+            left = 1 - prompts_s / workers
+            if left <= _ROUNDING:
+                return False
+            point = self._profile.decode.operating_point(itl_ms * left if feasible else itl_ms, context)
+            if feasible and not point.feasible:
+                return False
+            made = point.throughput_per_gpu * self._profile.decode.gpus * left * workers
+            return made >= tokens_rps * (1 - _ROUNDING)
+
+        prefill_feasible = idle_ms <= task.targets.ttft_ms
+        return Requirement(
+            prefill=0,
+            decode=first_that(covers, max(1, math.floor(prompts_s))) if load.requests > 0 else 0,
+            prefill_feasible=prefill_feasible,
+            decode_feasible=feasible,
+            warnings=_warnings(self._profile, task, prefill_feasible, feasible),
+        )
+
+    def split(self, task: Task, limits: Limits, needs: tuple[int, int]) -> tuple[int, int]:
+        """As many as the budget holds."""
+        del task
+        return limits.cut_to_budget(*needs)
+
+    def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
+        """Observed TTFT over that of an idle worker."""
+        del situation
+        expected_ms = expected_ttft_ms(self._profile, observation)
+        return observation.ttft_ms / expected_ms if observation.ttft_ms and expected_ms else None
+
+    def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
+        """ITL of a worker that prefills what arrives besides, milliseconds; None if it cannot be told."""
+        capped = replace(corrections, prefill=min(1.0, corrections.prefill))
+        return _expected_itl_ms(self._profile, observation, capped)
+
+
+def _expected_itl_ms(profile: EngineProfile, observation: Observation, corrections: Corrections) -> float | None:
+    alone_ms = expected_itl_ms(profile, observation)
+    requests = observation.requests_completed or observation.requests_started
+    if alone_ms is None or not (observation.isl and observation.decode and observation.decode.ready and requests):
+        return None
+    prompts_s = requests / observation.interval * profile.prefill.ttft_ms(observation.isl) / 1000 * corrections.prefill
+    busy = prompts_s / observation.decode.ready
+    return alone_ms / (1 - busy) if busy < _MOST_BUSY else None
+
+
+def _mean_ttft_s(service_s: float, variability: float, workers: int, rate_rps: float) -> float:
+    if workers <= rate_rps * service_s:
+        return math.inf
+    wait = WaitTail(workers, rate_rps, service_s, variability)
+    return service_s + wait.probability * wait.mean_s
+
+
+def _warnings(profile: EngineProfile, task: Task, prefill_feasible: bool, decode_feasible: bool) -> tuple[str, ...]:
+    """What is out of reach even of an idle worker."""
+    load, found = task.load, []
+    if not prefill_feasible:
+        idle_ms = profile.prefill.ttft_ms(load.isl) * task.corrections.prefill
+        found.append(
+            f"The TTFT target of {task.targets.ttft_ms:g} ms is infeasible: at ISL {load.isl:.0f} an idle worker takes "
+            f"{idle_ms:.0f} ms; prompts are sized for throughput."
+        )
+    if not decode_feasible:
+        context = load.isl + load.osl / 2
+        idle_ms = profile.decode.itl_ms(1, context) * task.corrections.decode
+        found.append(
+            f"The ITL target of {task.targets.itl_ms:g} ms is infeasible: at context length {context:.0f} a worker "
+            f"takes {idle_ms:.1f} ms for a single sequence; tokens are sized for throughput."
+        )
+    return tuple(found)

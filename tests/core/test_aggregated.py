@@ -1,0 +1,209 @@
+"""Sizing of one pool for both phases, against its simulation."""
+
+import numpy as np
+import pytest
+
+from planner import Observation, Planner, Settings, Workers
+from planner.core.aggregated import AggregatedSloSizing, AggregatedThroughputSizing
+from planner.core.budget import Limits
+from planner.core.decision import Bound, LoadForecast
+from planner.core.lengths import LengthShape
+from planner.core.sizing import Corrections, Situation, Targets, Task
+from planner.core.slo import SloSizing
+from planner.simulation.aggregated import AggregatedDeployment
+from profiles import sample_profile_dir
+
+TARGETS = Targets(ttft_ms=500.0, itl_ms=15.0)
+STEP_TOKENS = 8192
+
+
+def task(rate_rps, targets=TARGETS, isl=3000.0, osl=300.0, corrections=None, **known):
+    requests = rate_rps * 60
+    load = LoadForecast(requests=requests, requests_p10=requests, requests_p90=requests, isl=isl, osl=osl, interval=60)
+    situation = Situation(isl_spread=LengthShape().spread(), osl_spread=LengthShape().spread(), **known)
+    return Task(load=load, targets=targets, corrections=corrections or Corrections(), situation=situation)
+
+
+def needed(profile, *arguments, percentile=95.0, **options):
+    requirement = AggregatedSloSizing(profile, percentile, STEP_TOKENS).required(task(*arguments, **options))
+    assert requirement.prefill == 0
+    return requirement.decode
+
+
+def attained(profile, workers, rate_rps, requests=20_000):
+    """Share of requests within both targets of a steady Poisson load with log-normal lengths."""
+    generator = np.random.default_rng(1)
+    deployment = AggregatedDeployment(profile, startup=lambda: 0.0, step_tokens=STEP_TOKENS, workers=workers)
+    shape = np.exp(0.6 * generator.normal(size=(requests, 2)) - 0.18)
+    lengths = np.maximum(1, (shape * (3000, 300)).round()).astype(int).tolist()
+    time, served = 0.0, []
+    for gap, (isl, osl) in zip(generator.exponential(1 / rate_rps, requests), lengths, strict=True):
+        time += gap
+        served.append(deployment.submit(time, isl, osl))
+    deployment.drain()
+    possible = [one for one in served if profile.prefill.ttft_ms(one.isl) <= TARGETS.ttft_ms]
+    met = [one.ttft_ms <= TARGETS.ttft_ms and (one.itl_ms or 0) <= TARGETS.itl_ms for one in possible]
+    return float(np.mean(met[len(met) // 10 :]))
+
+
+@pytest.mark.parametrize("rate_rps", [10.0, 40.0])
+def test_the_workers_are_enough_and_a_quarter_fewer_are_not(profile, rate_rps):
+    workers = needed(profile, rate_rps)
+    assert attained(profile, workers, rate_rps) >= 0.94
+    assert attained(profile, int(0.75 * workers), rate_rps) < 0.95
+
+
+def test_interference_costs_more_than_both_phases_apart(profile):
+    """At the same load the decode target leaves less room when prompts come in between."""
+    apart = SloSizing(profile, 95.0).required(task(40.0))
+    assert needed(profile, 40.0) > apart.decode
+
+
+def test_more_load_tighter_targets_and_slower_engines_never_need_fewer(profile):
+    assert needed(profile, 10.0) <= needed(profile, 20.0) <= needed(profile, 40.0)
+    assert needed(profile, 20.0) <= needed(profile, 20.0, targets=Targets(ttft_ms=500.0, itl_ms=11.0))
+    assert needed(profile, 20.0) <= needed(profile, 20.0, targets=Targets(ttft_ms=300.0, itl_ms=15.0))
+    assert needed(profile, 20.0) <= needed(profile, 20.0, percentile=99.0)
+    assert needed(profile, 20.0) <= needed(profile, 20.0, corrections=Corrections(prefill=1.3, decode=1.3))
+    assert needed(profile, 20.0) <= needed(profile, 20.0, queued=200.0)
+
+
+@pytest.mark.parametrize("sizing", [AggregatedThroughputSizing, lambda p: AggregatedSloSizing(p, 95.0, STEP_TOKENS)])
+def test_targets_out_of_reach_are_named_and_do_not_run_away(profile, sizing):
+    found = sizing(profile).required(task(10.0, Targets(ttft_ms=1.0, itl_ms=0.1)))
+    assert not found.prefill_feasible
+    assert not found.decode_feasible
+    assert len(found.warnings) == 2
+    reachable = sizing(profile).required(task(10.0, Targets(ttft_ms=5000.0, itl_ms=1000.0)))
+    assert found.decode <= 3 * reachable.decode
+
+
+def test_throughput_gives_prompts_and_tokens_their_share_of_time(profile):
+    """Prompts take a share of the time of every worker; the batch of the rest must still meet the target."""
+    load = task(40.0)
+    workers = AggregatedThroughputSizing(profile).required(load).decode
+    busy = 40 * profile.prefill.ttft_ms(3000) / 1000
+
+    def made(number):
+        left = 1 - busy / number
+        return number * left * profile.decode.operating_point(15.0 * left, 3150).throughput_per_gpu
+
+    assert made(workers) >= 40 * 300
+    assert workers - 1 <= busy or made(workers - 1) < 40 * 300
+
+
+def test_nothing_arrives_nothing_is_needed(profile):
+    assert needed(profile, 0.0) == 0
+    assert AggregatedThroughputSizing(profile).required(task(0.0)).decode == 0
+
+
+def test_the_budget_is_whole_workers_of_the_one_pool():
+    limits = Limits(min_endpoint=2, max_gpus=7, prefill_gpus=1, decode_gpus=2, aggregated=True)
+    assert limits.raise_to_minimum(0, 0) == (0, 2)
+    assert limits.cut_to_budget(0, 9) == (0, 3)
+    assert limits.fill_up((0, 2), (0, 9)) == (0, 3)
+
+
+def make(**options):
+    values = {
+        "profile_results_dir": str(sample_profile_dir()),
+        "mode": "agg",
+        "adjustment_interval": 60,
+        "ttft": 500,
+        "itl": 15,
+        "max_gpu_budget": -1,
+        "load_predictor": "constant",
+        "worker_startup": 60,
+    }
+    return Planner(Settings(**(values | options)))
+
+
+TEN = Workers(10)
+
+
+def seen(time, requests=1200.0, workers=TEN, **options):
+    values = {
+        "time": float(time),
+        "interval": 60.0,
+        "requests_started": requests,
+        "requests_completed": requests,
+        "isl": 3000.0,
+        "osl": 300.0,
+        "ttft_ms": 150.0,
+        "itl_ms": 9.0,
+        "inflight": 60.0,
+        "queued": 2.0,
+        "decode": workers,
+    }
+    return Observation(**(values | options))
+
+
+class TestPlanner:
+    """The whole decision; nobody says anything of prefill workers."""
+
+    @pytest.mark.parametrize("sizing", ["slo", "throughput"])
+    def test_the_pool_is_decode_and_prefill_is_0(self, sizing):
+        decision = make(sizing=sizing).step(seen(60, workers=Workers(1)))
+        assert (decision.previous_prefill, decision.previous_decode) == (0, 1)
+        assert decision.prefill == 0
+        assert decision.decode > 1
+        assert "workers go from 1 to" in decision.explanation.reason
+        assert "prefill" not in decision.explanation.reason
+
+    def test_both_latencies_are_explained(self):
+        planner = make()
+        planner.step(seen(60))
+        why = planner.step(seen(120)).explanation
+        assert why.prefill.target_ms == 500
+        assert why.prefill.observed_ms == 150
+        assert why.prefill.expected_ms is not None
+        assert why.decode.observed_ms == 9
+        assert why.decode.expected_ms is not None
+
+    def test_idle_goes_to_the_minimum_of_the_one_pool(self):
+        planner = make(min_endpoint=2)
+        planner.step(seen(60))
+        idle = {"inflight": 0.0, "queued": 0.0, "isl": None, "osl": None, "ttft_ms": None, "itl_ms": None}
+        decisions = [planner.step(seen(60 * n, 0.0, **idle)) for n in range(2, 6)]
+        assert (decisions[-1].prefill, decisions[-1].decode) == (0, 2)
+
+    def test_blind_holds(self):
+        planner = make()
+        planner.step(seen(60))
+        decision = planner.step(Observation(time=120.0, interval=60.0, decode=Workers(7)))
+        assert (decision.prefill, decision.decode) == (0, 7)
+        assert decision.explanation.decode.bound_by is Bound.BLIND
+
+    def test_a_queue_is_answered_between_adjustments(self):
+        planner = make()
+        planner.step(seen(60))
+        before = planner.step(seen(120)).decode
+        rushed = seen(130, 900.0, Workers(before), interval=10.0, queued=600.0, inflight=800.0)
+        decision = planner.react(rushed)
+        assert decision.prefill == 0
+        assert decision.decode > before
+
+    def test_the_budget_caps_it(self):
+        decision = make(max_gpu_budget=3).step(seen(60, requests=6000.0))
+        assert (decision.prefill, decision.decode) == (0, 3)
+        assert decision.explanation.decode.bound_by is Bound.BUDGET
+
+    def test_a_budget_below_one_worker_is_refused(self):
+        with pytest.raises(ValueError, match="--min-endpoint 4 of 1 GPUs an engine take 4 GPUs"):
+            make(max_gpu_budget=3, min_endpoint=4)
+
+    def test_slower_engines_are_learnt_from_both_latencies(self):
+        """Latencies 1.5 times as high as expected, in the same batch, raise both factors and the need."""
+        planner = make()
+        planner.step(seen(0))
+        why = planner.step(seen(60)).explanation
+        ttft_ms, itl_ms = 1.5 * why.prefill.expected_ms, 1.5 * why.decode.expected_ms
+        for n in range(2, 12):
+            slow = planner.step(seen(60 * n, ttft_ms=ttft_ms, itl_ms=itl_ms, request_duration_s=ttft_ms / 1000 + 3.0))
+        assert slow.explanation.prefill.correction_factor > 1.1
+        assert slow.explanation.decode.correction_factor > 1.1
+
+    def test_a_profile_of_two_engines_is_warned_about(self, tmp_path):
+        planner = make(prefill_engine_num_gpu=2, decode_engine_num_gpu=4)
+        assert any("--mode agg one engine serves both" in warning for warning in planner.warnings)
+        assert planner.engine_gpus[1] == 4
