@@ -54,7 +54,8 @@ class WaitTail:
             variability: Squared coefficients of variation of arrivals and service, added and halved; 1 for M/M/c.
         """
         load = rate_rps * service_s
-        self.probability = _erlang_c(servers, round(load, 4)) if load > 0 else 0.0
+        rounded = round(load, 4)
+        self.probability = _erlang_c(servers, rounded) if rounded > 0 else 0.0
         self.mean_s = variability * service_s / (servers - load)
 
     def beyond(self, time_s: float) -> float:

@@ -34,6 +34,10 @@ def test_longer_waits_are_rarer(servers, utilisation, one_s, other_s):
     assert 0 <= wait.beyond(max(one_s, other_s)) <= wait.beyond(min(one_s, other_s)) <= 1
 
 
+def test_nobody_waits_for_many_servers_with_next_to_nothing_to_do():
+    assert WaitTail(1000, rate_rps=1e-6, service_s=0.01, variability=1.0).beyond(0.0) == 0.0
+
+
 def test_a_variable_that_does_not_vary():
     assert normal_beyond(1.0, 2.0, 0.0) == 1.0
     assert normal_beyond(2.0, 1.0, 0.0) == 0.0
