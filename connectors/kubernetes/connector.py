@@ -317,11 +317,10 @@ class KubernetesConnector(Connector):
 
     async def _notice(self, deployment: Deployment, replicas: Mapping[str, int]) -> None:
         """Say so if somebody else changed what this planner asked for; the next decision starts from there."""
-        standing_by = self._fence is not None and self._fence.write_within_s <= 0
         for name, asked in replicas.items():
             before = self._last_asked.get(name, asked)
             self._last_asked[name] = asked
-            if before != asked and not standing_by:
+            if before != asked and not self._standing_by:
                 message = f"replicas of {name} went from {before} to {asked}, which this planner did not ask for"
                 log.warning(message, deployment=deployment.name)
                 await self._tell(deployment, "ReplicasEdited", message, warning=True)
@@ -335,11 +334,16 @@ class KubernetesConnector(Connector):
             return
         since = self._starting_since.setdefault(component.name, self._now())
         reason = trouble(pods)
-        if reason is None or self._now() - since < _SLOW_START_S:
+        if reason is None or self._now() - since < _SLOW_START_S or self._standing_by:
             return
         message = f"{workers.pending} workers of {component.name} do not start: {reason}"
         log.warning(message, deployment=deployment.name)
         await self._tell(deployment, "WorkersNotStarting", message, warning=True)
+
+    @property
+    def _standing_by(self) -> bool:
+        """Whether another planner leads, and tells what there is to tell."""
+        return self._fence is not None and self._fence.write_within_s <= 0
 
     async def _tell_half(self, deployment: Deployment, done: list[Step], step: Step, error: KubernetesError) -> None:
         if done:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import shutil
 import socket
 import ssl
@@ -106,16 +105,11 @@ class KubeApiServer:
             self._etcd.wait()
             self._etcd = None
 
-    def request(self, method, path, *, token=ADMIN_TOKEN, kind="application/json", **options):
-        """A request as the bearer of a token, the administrator's if left out; ``kind`` is that of the body."""
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": kind}
+    def request(self, method, path, *, token=ADMIN_TOKEN, **options):
+        """A request as the bearer of a token; the administrator's if left out."""
+        headers = {"Authorization": f"Bearer {token}"}
         with httpx.Client(verify=ssl.create_default_context(cafile=self.ca_file), timeout=10) as client:
             return client.request(method, self.url + path, headers=headers, **options)
-
-    def merge(self, path, body):
-        """Merge a patch into an object or its status; what it is then."""
-        kind = "application/merge-patch+json"
-        return self.request("PATCH", path, kind=kind, content=json.dumps(body)).raise_for_status().json()
 
     def kubectl(self, *arguments, text=None, check=True):
         """Run kubectl as the administrator; its standard output."""

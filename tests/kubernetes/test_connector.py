@@ -269,8 +269,12 @@ class TestWorkers:
             await until(pending)
             assert events(fake) == []
             time[0] += 300
-            await until(lambda: _true([k for k in fake.objects if k[1] == "pods"]))
-            await connector.workers()
+
+            async def told():
+                await connector.workers()
+                return events(fake)
+
+            await until(told)
             assert events(fake) == ["WorkersNotStarting"]
             message = next(o["message"] for k, o in fake.objects.items() if k[1] == "events")
             assert "Insufficient nvidia.com/gpu" in message
@@ -302,6 +306,26 @@ async def test_who_does_not_lead_changes_nothing(fake, api, deploy, connected):
         await connector.workers()
     assert adapters(fake) == (1, 5)
     assert events(fake) == [], "the leader's changes are no surprise"
+
+
+async def test_who_does_not_lead_leaves_it_to_the_leader_to_ask_why(fake, api, deploy, connected):
+    time = [1000.0]
+    await deploy(adapters=True)
+    operator = Operator(api, "default", "graph")
+    operator.stuck.add("VllmDecodeWorker")
+    async with connected(now=lambda: time[0], fence=Standby()) as connector, operator:
+
+        async def unschedulable():
+            return any("status" in pod for key, pod in fake.objects.items() if key[1] == "pods")
+
+        async def pending():
+            return (await connector.workers()).decode.pending == 1
+
+        await until(pending)
+        await until(unschedulable)
+        time[0] += 300
+        await connector.workers()
+    assert events(fake) == []
 
 
 class TestDiscovery:

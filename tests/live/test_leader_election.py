@@ -1,4 +1,4 @@
-"""Two planners of one deployment as processes, on a real API server, under the rights that are shipped."""
+"""Two planners of one deployment as processes: one scales, is frozen, and must not wake up into its old part."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
+from connectors.kubernetes import Access, KubernetesApi
+from connectors.kubernetes.resources import ADAPTERS, DEPLOYMENTS, LEASES
 from profiles import sample_profile_dir
+from tests.kubernetes.fake import FakeApiServer
+from tests.kubernetes.operator import Operator
 
 pytestmark = pytest.mark.live
 
@@ -25,67 +30,6 @@ DGD = "vllm-disagg"
 MODEL = "Qwen/Qwen3-0.6B"
 PATIENCE_S = 60.0
 LEASE_S, DEADLINE_S, RETRY_S = 3.0, 2.0, 0.3
-
-
-class Operator:
-    """As the Dynamo operator: adapters for workers, their replicas into the deployment, and its status."""
-
-    def __init__(self, server, namespace):
-        self.server = server
-        self.base = f"/apis/nvidia.com/v1alpha1/namespaces/{namespace}"
-        self.dgd = f"{self.base}/dynamographdeployments/{DGD}"
-        self.changes = 0
-
-    def adapters(self):
-        path = f"{self.base}/dynamographdeploymentscalingadapters"
-        return {one["spec"]["dgdRef"]["serviceName"]: one for one in self.server.request("GET", path).json()["items"]}
-
-    def reconcile(self):
-        dgd = self.server.request("GET", self.dgd).json()
-        services, adapters = dgd["spec"]["services"], self.adapters()
-        for name, service in services.items():
-            if "scalingAdapter" in service and name not in adapters:
-                body = {
-                    "apiVersion": "nvidia.com/v1alpha1",
-                    "kind": "DynamoGraphDeploymentScalingAdapter",
-                    "metadata": {"name": f"{DGD}-{name.lower()}"},
-                    "spec": {"replicas": service["replicas"], "dgdRef": {"name": DGD, "serviceName": name}},
-                }
-                path = f"{self.base}/dynamographdeploymentscalingadapters"
-                self.server.request("POST", path, json=body).raise_for_status()
-        wanted = {name: {"replicas": one["spec"]["replicas"]} for name, one in adapters.items()}
-        changed = {name: one for name, one in wanted.items() if one["replicas"] != services[name]["replicas"]}
-        if changed:
-            self.changes += 1
-            dgd = self.server.merge(self.dgd, {"spec": {"services": changed}})
-        generation = dgd["metadata"]["generation"]
-        if changed or (dgd.get("status") or {}).get("observedGeneration") != generation:
-            self.server.merge(f"{self.dgd}/status", {"status": self.status(dgd["spec"]["services"], generation)})
-
-    @staticmethod
-    def status(services, generation):
-        def counts(number):
-            keys = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-            return {"componentKind": "Deployment", **dict.fromkeys(keys, number)}
-
-        ready = {
-            "type": "Ready",
-            "status": "True",
-            "reason": "all_resources_are_ready",
-            "message": "",
-            "lastTransitionTime": "2030-01-01T00:00:00Z",
-        }
-        return {
-            "observedGeneration": generation,
-            "state": "successful",
-            "conditions": [ready],
-            "services": {name: counts(one["replicas"]) for name, one in services.items()},
-        }
-
-    async def run(self):
-        while True:
-            await asyncio.to_thread(self.reconcile)
-            await asyncio.sleep(0.1)
 
 
 class Daemon:
@@ -126,12 +70,43 @@ class Daemon:
 
 
 @pytest.fixture
-async def deployment(kube_api_server, frontends):
-    """A namespace with rights, a deployment that an operator looks after, and a load that comes and goes."""
-    namespace = await asyncio.to_thread(kube_api_server.namespace, f"ml-{uuid.uuid4().hex[:6]}")
-    for manifest in ("rbac.yaml", "dgd/vllm-v1alpha1.yaml"):
-        await asyncio.to_thread(kube_api_server.kubectl, "apply", "-n", namespace, "-f", str(EXAMPLES / manifest))
-    operator = Operator(kube_api_server, namespace)
+async def cluster(request, tmp_path):
+    """A namespace with the rights that are shipped, on a real API server, or on the fake one where there is none.
+
+    The administrator's API, the namespace, and a kubeconfig of the planner's account.
+    """
+    if os.environ.get("KUBEBUILDER_ASSETS"):
+        server = request.getfixturevalue("kube_api_server")
+        namespace = server.namespace(f"ml-{uuid.uuid4().hex[:6]}")
+        await asyncio.to_thread(server.kubectl, "apply", "-n", namespace, "-f", str(EXAMPLES / "rbac.yaml"))
+        token = server.token_of(namespace, "planner-serviceaccount")
+        admin, planner = server.kubeconfig(), server.kubeconfig(token=token, namespace=namespace)
+        stop = None
+    else:
+        server, namespace = FakeApiServer(), "ml"
+        await server.start()
+        admin = planner = server.kubeconfig(tmp_path, namespace)
+        stop = server.stop
+    api = KubernetesApi(Access(kubeconfig=admin))
+    await api.start()
+    yield api, namespace, planner
+    await api.close()
+    if stop is not None:
+        await stop()
+
+
+@pytest.fixture
+async def deployment(cluster, frontends):
+    """A deployment that an operator looks after, with scaling adapters, and a load that comes and goes."""
+    api, namespace, _ = cluster
+    body = yaml.safe_load((EXAMPLES / "dgd" / "vllm-v1alpha1.yaml").read_text(encoding="utf-8"))
+    await api.create(DEPLOYMENTS, namespace, body)
+    for name, service in body["spec"]["services"].items():
+        if "scalingAdapter" in service:
+            reference = {"name": DGD, "serviceName": name}
+            spec = {"replicas": service["replicas"], "dgdRef": reference}
+            metadata = {"name": f"{DGD}-{name.lower()}"}
+            await api.create(ADAPTERS, namespace, {"metadata": metadata, "spec": spec})
     [frontend] = await frontends(1)
 
     async def load():
@@ -141,26 +116,23 @@ async def deployment(kube_api_server, frontends):
                     frontend.serve(requests, model=MODEL, isl=2000, osl=200)
                     await asyncio.sleep(0.1)
 
-    tasks = [asyncio.create_task(operator.run()), asyncio.create_task(load())]
-    yield namespace, operator, frontend
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(result, asyncio.CancelledError), result
+    loading = asyncio.create_task(load())
+    async with Operator(api, namespace, DGD, startup_s=0.1, every_s=0.1):
+        yield frontend
+    loading.cancel()
+    await asyncio.gather(loading, return_exceptions=True)
 
 
 @pytest.fixture
-def start(deployment, kube_api_server, free_port, tmp_path):
-    namespace, _, frontend = deployment
-    token = kube_api_server.token_of(namespace, "planner-serviceaccount")
-    kubeconfig = kube_api_server.kubeconfig(token=token, namespace=namespace)
+def start(cluster, deployment, free_port, tmp_path):
+    _, namespace, kubeconfig = cluster
     started = []
 
     def begin(name):
         flags = [
             *("--environment", "kubernetes", "--kubeconfig", str(kubeconfig), "--dgd-name", DGD),
             *("--dgd-namespace", namespace, "--profile-results-dir", str(sample_profile_dir())),
-            *("--metrics-source", "scrape", "--frontend-metrics-url", frontend.url),
+            *("--metrics-source", "scrape", "--frontend-metrics-url", deployment.url),
             *("--adjustment-interval", "1", "--reaction-interval", "0", "--scale-down-window", "0"),
             *("--load-predictor", "constant", "--sizing", "throughput", "--max-gpu-budget", "16"),
             *("--leader-elect", "--leader-elect-lease-duration", str(LEASE_S)),
@@ -191,16 +163,15 @@ async def until(condition, what, *, watch=()):
         await asyncio.sleep(0.05)
 
 
-def lease(server, namespace):
-    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/sla-planner-{DGD}"
-    return server.request("GET", path).raise_for_status().json()["spec"]
+async def lease(cluster):
+    api, namespace, _ = cluster
+    return (await api.get(LEASES, namespace, f"sla-planner-{DGD}"))["spec"]
 
 
-async def test_a_frozen_leader_is_followed_and_never_scales_beside_its_follower(deployment, start, kube_api_server):
-    namespace, operator, _ = deployment
+async def test_a_frozen_leader_is_followed_and_never_scales_beside_its_follower(cluster, start):
     first = start("first")
     await until(first.leading, "the first planner leads")
-    await until(lambda: first.applied() and operator.changes, "it scales")
+    await until(first.applied, "it scales")
     second = start("second")
     both = (first, second)
     await until(lambda: ready(second), "the second is ready", watch=both)
@@ -209,8 +180,7 @@ async def test_a_frozen_leader_is_followed_and_never_scales_beside_its_follower(
 
     first.signal(signal.SIGSTOP)
     await until(second.leading, "the second leads", watch=(second,))
-    scaled = second.applied()
-    await until(lambda: second.applied() > scaled, "it scales", watch=(second,))
+    await until(scales_again(second), "it scales", watch=(second,))
     before = first.applied()
     # Asked while it is frozen, it answers before it can hear of anything.
     asked = asyncio.create_task(first.page("metrics", within_s=PATIENCE_S))
@@ -218,18 +188,22 @@ async def test_a_frozen_leader_is_followed_and_never_scales_beside_its_follower(
     first.signal(signal.SIGCONT)
     assert "sla_planner_leader 0.0" in (await asked).text
     await until(lambda: deposed(first), "the first knows that it leads no more", watch=both)
-    scaled = second.applied()
-    await until(lambda: second.applied() > scaled, "the second goes on", watch=both)
+    await until(scales_again(second), "the second goes on", watch=both)
     assert first.applied() == before, "it changed nothing after it woke"
-    held = lease(kube_api_server, namespace)
+    held = await lease(cluster)
     assert held["holderIdentity"].startswith("second_")
     assert held["renewTime"].endswith("Z")
 
     second.signal(signal.SIGTERM)
     await until(first.leading, "the first leads again", watch=both)
-    assert second.process.wait(timeout=PATIENCE_S) == 0
-    await until(lambda: first.applied() > before, "and scales")
-    assert lease(kube_api_server, namespace)["leaseTransitions"] == held["leaseTransitions"] + 1
+    assert await asyncio.to_thread(second.process.wait, PATIENCE_S) == 0
+    await until(scales_again(first), "and scales")
+    assert (await lease(cluster))["leaseTransitions"] == held["leaseTransitions"] + 1
+
+
+def scales_again(daemon):
+    scaled = daemon.applied()
+    return lambda: daemon.applied() > scaled
 
 
 async def ready(daemon):
