@@ -190,7 +190,10 @@ def _kubernetes(settings: Settings, now: Now) -> Connector:
         backend=settings.backend,
         aggregated=settings.aggregated,
         model_name=settings.model_name,
+        scales=not settings.no_operation,
         elects=elects,
+        lease_namespace=settings.leader_elect_resource_namespace,
+        lease_name=settings.leader_elect_resource_name,
     )
     if not elects:
         return KubernetesConnector(api, wanted, now=now)
@@ -202,15 +205,8 @@ def _elected(settings: Settings, now: Now, api: KubernetesApi, wanted: Wanted) -
     from connectors.election import ElectionTimes, Elector, uptime  # noqa: PLC0415
     from connectors.kubernetes import KubernetesConnector, KubernetesLeases  # noqa: PLC0415
 
-    def place() -> tuple[str, str]:
-        namespace, name = connector.place
-        return (
-            settings.leader_elect_resource_namespace or namespace,
-            settings.leader_elect_resource_name or f"sla-planner-{name}",
-        )
-
     elector = Elector(
-        KubernetesLeases(api, place),
+        KubernetesLeases(api, lambda: wanted.lease(*connector.place)),
         f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:12]}",
         ElectionTimes(
             duration_s=settings.leader_elect_lease_duration,

@@ -119,7 +119,11 @@ class KubernetesConnector(Connector):
             fence=self._fence,
         )
         self._events = Events(
-            self._api, found.deployments, found.namespace, now=self._now, enabled=CREATE_EVENTS not in found.lacking
+            self._api,
+            found.deployments,
+            found.namespace,
+            now=self._now,
+            enabled=self._wanted.scales and CREATE_EVENTS not in found.lacking,
         )
         self._may_list_pods = LIST_PODS not in found.lacking
         if LIST not in found.lacking:
@@ -205,7 +209,7 @@ class KubernetesConnector(Connector):
                 raise
             done.append(step)
             self._last_asked[step.component.name] = step.after
-            self._written_generation = deployment.generation + 1
+            self._written_generation = deployment.generation + len(done)
         told = ", ".join(map(str, done))
         await self._tell(deployment, "Scaled", f"{told}. {decision.explanation.reason}")
         return Applied(outcome=Outcome.APPLIED, detail=told)

@@ -10,9 +10,10 @@ from connectors.kubernetes.api import KubernetesApi, Object
 from connectors.kubernetes.deployment import Deployment
 from connectors.kubernetes.errors import ForbiddenError, KubernetesError, NotFoundError
 from connectors.kubernetes.model import deployed_model
-from connectors.kubernetes.resources import ADAPTERS, DEPLOYMENTS, WORKER_METADATA, Resource
-from connectors.kubernetes.rights import LEASE_RIGHTS, READ, RIGHTS, Right, essential, missing
+from connectors.kubernetes.resources import ADAPTERS, DEPLOYMENTS, LEASES, WORKER_METADATA, Resource
+from connectors.kubernetes.rights import LEASE_RIGHTS, READ, SCALING, SEEING, Right, essential, missing
 from connectors.kubernetes.roles import Roles, find_roles
+from connectors.kubernetes.scaling import adapter_name
 from planner.finding import Finding, Health
 
 
@@ -26,7 +27,10 @@ class Wanted:
         backend: Engine of the workers.
         aggregated: Whether one pool serves both phases.
         model_name: Model it must serve; None for any.
-        elects: Whether a leader is elected, which takes rights of its own.
+        scales: Whether anything is to be scaled, which takes rights of its own.
+        elects: Whether a leader is elected, which does too.
+        lease_namespace: Where the lease of that election is; None for the namespace of the deployment.
+        lease_name: Its name; None for one that follows from the name of the deployment.
     """
 
     name: str | None = None
@@ -34,7 +38,14 @@ class Wanted:
     backend: str = "vllm"
     aggregated: bool = False
     model_name: str | None = None
+    scales: bool = True
     elects: bool = False
+    lease_namespace: str | None = None
+    lease_name: str | None = None
+
+    def lease(self, namespace: str, name: str) -> tuple[str, str]:
+        """Namespace and name of the lease for a deployment."""
+        return self.lease_namespace or namespace, self.lease_name or f"sla-planner-{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +121,10 @@ async def discover(api: KubernetesApi, wanted: Wanted) -> Discovered:
         raise ConnectorError(
             f"the cluster has no {DEPLOYMENTS.plural}.{DEPLOYMENTS.group}: the Dynamo operator is not installed"
         )
-    lacking = await missing(api, namespace, (*RIGHTS, *(LEASE_RIGHTS if wanted.elects else ())))
-    if fatal := essential(lacking):
-        raise ConnectorError("\n".join(right.complaint for right in fatal) + f" in namespace {namespace}")
     name = wanted.name or await _only_one(api, deployments, namespace)
     deployment = await _read(api, deployments, namespace, name)
     roles = find_roles(deployment, backend=wanted.backend, aggregated=wanted.aggregated)
+    lacking = await _lacking(api, wanted, namespace, name, roles)
     model = deployed_model(deployment, roles, await _metadata(api, namespace))
     if model and wanted.model_name and model.lower() != wanted.model_name.lower():
         raise ConnectorError(
@@ -133,6 +142,24 @@ async def discover(api: KubernetesApi, wanted: Wanted) -> Discovered:
         lacking=tuple(lacking),
         origin=api.credentials.origin,
     )
+
+
+async def _lacking(api: KubernetesApi, wanted: Wanted, namespace: str, name: str, roles: Roles) -> list[Right]:
+    """The rights that are missing, none of them essential.
+
+    Raises:
+        ConnectorError: One is.
+    """
+    names = {DEPLOYMENTS: name, ADAPTERS: adapter_name(name, roles.decode)}
+    lacking = await missing(api, namespace, (*SEEING, *(SCALING if wanted.scales else ())), names)
+    fatal = [f"{right.complaint} in namespace {namespace}" for right in essential(lacking)]
+    if wanted.elects:
+        lease_namespace, lease = wanted.lease(namespace, name)
+        without = await missing(api, lease_namespace, LEASE_RIGHTS, {LEASES: lease})
+        fatal += [f"{right.complaint} in namespace {lease_namespace}" for right in without]
+    if fatal:
+        raise ConnectorError("\n".join(fatal))
+    return lacking
 
 
 async def _only_one(api: KubernetesApi, deployments: Resource, namespace: str) -> str:

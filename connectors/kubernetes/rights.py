@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from connectors.kubernetes.api import KubernetesApi
@@ -73,28 +74,36 @@ LEASE_RIGHTS = tuple(
     Right(verb=verb, resource=LEASES, without="no leader can be elected", essential=True)
     for verb in ("get", "create", "update")
 )
-RIGHTS = (READ, LIST, WATCH, PATCH, SCALE, READ_SCALE, LIST_PODS, LIST_METADATA, CREATE_EVENTS)
+SEEING = (READ, LIST, WATCH, READ_SCALE, LIST_PODS, LIST_METADATA)
+SCALING = (PATCH, SCALE, CREATE_EVENTS)
+RIGHTS = (*SEEING, *SCALING)
 
 
-async def missing(api: KubernetesApi, namespace: str, rights: tuple[Right, ...]) -> list[Right]:
+async def missing(
+    api: KubernetesApi, namespace: str, rights: Iterable[Right], names: Mapping[Resource, str]
+) -> list[Right]:
     """The rights that the planner lacks; where the server does not say, it is taken to have them.
 
     Args:
         api: The server.
         namespace: Where.
         rights: Those to ask about.
+        names: The objects of a kind that the planner deals with, as a role may be limited to them.
     """
-    granted = await asyncio.gather(*(_granted(api, namespace, right) for right in rights))
+    rights = list(rights)
+    granted = await asyncio.gather(*(_granted(api, namespace, right, names) for right in rights))
     return [right for right, has in zip(rights, granted, strict=True) if not has]
 
 
-async def _granted(api: KubernetesApi, namespace: str, right: Right) -> bool:
+async def _granted(api: KubernetesApi, namespace: str, right: Right, names: Mapping[Resource, str]) -> bool:
     attributes = {
         "namespace": namespace,
         "verb": right.verb,
         "group": right.resource.group,
         "resource": right.resource.plural,
         "subresource": right.subresource,
+        # What does not exist yet has no name that a role could be limited to.
+        "name": "" if right.verb == "create" else names.get(right.resource, ""),
     }
     try:
         return await api.allowed(attributes)

@@ -7,13 +7,18 @@ from connectors.kubernetes.api import KubernetesApi
 from connectors.kubernetes.deployment import Component, Deployment
 from connectors.kubernetes.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from connectors.kubernetes.resources import Resource
-from connectors.kubernetes.rights import PATCH, READ_SCALE, SCALE
+from connectors.kubernetes.rights import PATCH, READ_SCALE, SCALE, Right
 from planner.log import get_logger
 
 # A write that somebody else was quicker than is made again so often, after looking anew.
 _CONFLICTS = 5
 
 log = get_logger("planner.kubernetes")
+
+
+def adapter_name(deployment: str, component: Component) -> str:
+    """What the operator calls the scaling adapter of a component."""
+    return f"{deployment}-{component.name.lower()}"
 
 
 class Scaling:
@@ -63,7 +68,7 @@ class Scaling:
         if self._adapters is None or not self._may_read:
             return component.replicas
         try:
-            scale = await self._api.get(self._adapters, self._namespace, self._adapter(component), "scale")
+            scale = await self._api.get(self._adapters, self._namespace, adapter_name(self._name, component), "scale")
         except NotFoundError:
             return component.replicas
         except ForbiddenError:
@@ -90,7 +95,7 @@ class Scaling:
                 await self._api.patch(
                     self._adapters,
                     self._namespace,
-                    self._adapter(component),
+                    adapter_name(self._name, component),
                     {"spec": {"replicas": replicas}},
                     "scale",
                     fence=self._fence,
@@ -98,7 +103,7 @@ class Scaling:
             except NotFoundError:
                 return False
             except ForbiddenError as error:
-                raise ForbiddenError(f"{SCALE.complaint}; the server says: {error}") from error
+                raise ForbiddenError(f"{_why_refused(error, SCALE)}; the server says: {error}") from error
             except ConflictError:
                 # The patch names no version, so a conflict is the server's own race and nothing need be looked at.
                 if attempt == _CONFLICTS - 1:
@@ -118,7 +123,7 @@ class Scaling:
                     fence=self._fence,
                 )
             except ForbiddenError as error:
-                raise ForbiddenError(f"{PATCH.complaint}; the server says: {error}") from error
+                raise ForbiddenError(f"{_why_refused(error, PATCH)}; the server says: {error}") from error
             except (ConflictError, InvalidError):
                 # Another write came between, or the list of components was reordered: look where it is now.
                 if attempt == _CONFLICTS - 1:
@@ -136,5 +141,12 @@ class Scaling:
             )
         return deployment.components[component.name]
 
-    def _adapter(self, component: Component) -> str:
-        return f"{self._name}-{component.name.lower()}"
+
+def _why_refused(error: ForbiddenError, right: Right) -> str:
+    """The right that is missing, unless an admission webhook refused what the role allows."""
+    if "admission webhook" not in str(error):
+        return right.complaint
+    return (
+        "an admission webhook refused it; that of the Dynamo operator lets only a service account of the name "
+        "planner-serviceaccount change components that have a scaling adapter"
+    )

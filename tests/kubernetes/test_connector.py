@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 
 import pytest
@@ -182,6 +183,29 @@ class TestScaling:
             assert (await connector.apply(decision(1, 2))).outcome is Outcome.WAITING
             time[0] = 3600.0
             assert (await connector.apply(decision(1, 2))).outcome is Outcome.APPLIED
+
+
+async def test_a_refusal_by_an_admission_webhook_is_not_taken_for_a_missing_right(fake, deploy, connected):
+    await deploy()
+    told = 'admission webhook "vdgd.nvidia.com" denied the request: spec.replicas cannot be modified directly'
+    async with connected() as connector:
+        fake.fail("PATCH", "dynamographdeployments/graph", status=403, text=json.dumps({"message": told}))
+        with pytest.raises(ConnectorError, match="planner-serviceaccount") as refused:
+            await connector.apply(decision(2, 1))
+    assert told in str(refused.value)
+    assert "no right to" not in str(refused.value)
+
+
+async def test_a_trial_needs_no_rights_to_write_and_tells_nothing(fake, api, deploy, connected):
+    fake.forbid("patch dynamographdeployments", "patch dynamographdeploymentscalingadapters/scale", "create events")
+    await deploy(adapters=True)
+    async with connected(scales=False) as connector, Operator(api, "default", "graph"):
+        assert connector.warnings == ()
+        await connector.workers()
+        fake.forbidden.clear()
+        await api.patch(ADAPTERS, "default", "graph-vllmdecodeworker", {"spec": {"replicas": 5}}, "scale")
+        await connector.workers()
+    assert events(fake) == []
 
 
 async def test_a_list_that_is_reordered_meanwhile_gets_no_wrong_component_scaled(fake, api, deploy, connected):

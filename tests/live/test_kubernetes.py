@@ -71,7 +71,7 @@ class Pod:
             word
             for name, value in (self._flags | flags).items()
             if value is not None
-            for word in (f"--{name}", str(value))
+            for word in ((f"--{name}", str(value)) if value != "true" else (f"--{name}",))
         ]
         address = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.server.port)}
         with self._log.open("ab") as log:
@@ -356,3 +356,31 @@ async def test_check_tells_what_a_run_would_find(begin):
     code, shown = await story.pod.run("check", **{"dgd-name": "nobody"})
     assert code != 0
     assert "there is no DynamoGraphDeployment nobody" in shown
+
+
+async def test_a_role_limited_to_one_deployment_is_enough_and_a_trial_takes_only_the_rights_to_look(begin):
+    story = await begin()
+    cluster, pod = story.cluster, story.pod
+    role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{cluster.namespace}/roles/sla-planner"
+    adapters = [cluster.adapter(component).rpartition("/")[2] for component in (PREFILL, DECODE)]
+    names = {"dynamographdeployments": [DGD], "dynamographdeploymentscalingadapters/scale": adapters}
+    rules = [
+        rule | {"resourceNames": names[rule["resources"][0]]} if rule["resources"][0] in names else rule
+        for rule in (await cluster.get(role))["rules"]
+    ]
+    await cluster.patch(role, {"rules": rules})
+    story.load = PROMPTS
+    await pod.start()
+    await story.until_asked(lambda prefill, decode: prefill >= 5, "it scales with a role for one deployment")
+    assert not pod.said("no right to")
+    assert not pod.said("not allowed")
+    await pod.stop()
+
+    looking = [rule | {"verbs": [verb for verb in rule["verbs"] if verb in {"get", "list", "watch"}]} for rule in rules]
+    await cluster.patch(role, {"rules": [rule for rule in looking if rule["verbs"]]})
+    before, since = await cluster.replicas(), len(pod.entries)
+    await pod.start(**{"no-operation": "true"})
+    story.load = IDLE
+    await story.until(lambda: pod.said("were not asked for", since), "it decides, and changes nothing")
+    assert await cluster.replicas() == before
+    assert not pod.said("no right to", since)
