@@ -23,7 +23,7 @@ from planner.report.metrics import PlannerMetrics
 from planner.report.record import Kind, Record
 from planner.report.server import ReportServer
 from planner.report.store import HistoryStore, Life
-from planner.settings import Settings, flag, reloadable_names
+from planner.settings import NO_BUDGET, Settings, flag, reloadable_names
 from planner.sources.base import Source
 from predictors import ProcessFitter
 
@@ -84,6 +84,7 @@ class PlannerDaemon:
         self.source = source or make_source(settings, self.clock.now)
         self.connector = connector or make_connector(settings, self.clock.now)
         self.metrics = PlannerMetrics()
+        self._export_settings()
         self.metrics.leader.set_function(lambda: float(self.connector.leading))
         self.history = History(settings.decision_history, store, on_failure=self._history_failed)
         self._meter = self._make_meter()
@@ -138,6 +139,12 @@ class PlannerDaemon:
         for warning in (*self.planner.warnings, *self.connector.warnings, *differences):
             log.warning(warning)
         return self
+
+    def _export_settings(self) -> None:
+        limit = self.settings.max_gpu_budget
+        self.metrics.configured(
+            interval_s=self.settings.adjustment_interval, max_gpus=None if limit == NO_BUDGET else limit
+        )
 
     def _life(self) -> Life:
         """What the history tells of this planner: its settings, with the sizes of engines that it reckons with."""
@@ -259,7 +266,7 @@ class PlannerDaemon:
         observation = replace(seen, prefill=counts.prefill, decode=counts.decode)
         decision = self.planner.react(observation)
         if decision.action is Action.SCALE:
-            self.metrics.reactions.inc()
+            self.metrics.reacted(decision)
             applied = (await self._carry_out(observation, decision, started, Kind.REACTION)).applied
             log.info(
                 f"Reacting (prefill={decision.prefill}, decode={decision.decode})",
@@ -326,7 +333,7 @@ class PlannerDaemon:
         self._meter.read(seen.time, counts)
         self._last_counts = counts
         observation = replace(seen, prefill=counts.prefill, decode=counts.decode)
-        self.metrics.observed(observation, self.source.status, self._meter.gpu_hours)
+        self.metrics.observed(observation, self.source.status, self._meter)
         self.metrics.counted(counts)
         for field, error in self.source.status.errors.items():
             log.warning("not observed", field=field, detail=error)
@@ -406,6 +413,7 @@ class PlannerDaemon:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the loop goes on
             log.error("settings not reloaded; the old ones stand", detail=str(error))  # noqa: TRY400
             return
+        self._export_settings()
         await self.history.begin(self._life())
         log.info("settings reloaded", taken=sorted(map(flag, taken)))
         if changed - taken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from connectors.base import WorkerCounts
 from planner.core.decision import Action, Decision, LoadForecast, PoolExplanation
 from planner.core.observation import Observation, Workers
+from planner.report.gpu_hours import GpuMeter
 from planner.report.record import Record
 from planner.sources.base import SourceStatus
 
@@ -34,6 +36,26 @@ _COMPATIBLE = {
     "predicted_num_d": "Decode workers the forecast load needs",
 }
 
+# The same under the names of Dynamo 1.x, of which several changed on the way; for dashboards that were made for it.
+_LATER = {
+    "num_p_workers": ("num_prefill_workers", "num_prefill_replicas"),
+    "num_d_workers": ("num_decode_workers", "num_decode_replicas"),
+    "gpu_hours": ("gpu_hours",),
+    "observed_ttft": ("observed_ttft_ms",),
+    "observed_itl": ("observed_itl_ms",),
+    "observed_request_rate": ("observed_requests_per_second",),
+    "observed_request_duration": ("observed_request_duration_seconds",),
+    "observed_isl": ("observed_isl", "observed_input_sequence_tokens"),
+    "observed_osl": ("observed_osl", "observed_output_sequence_tokens"),
+    "p_correction_factor": ("p_correction_factor",),
+    "d_correction_factor": ("d_correction_factor",),
+    "predicted_request_rate": ("predicted_requests_per_second",),
+    "predicted_isl": ("predicted_isl", "predicted_input_sequence_tokens"),
+    "predicted_osl": ("predicted_osl", "predicted_output_sequence_tokens"),
+    "predicted_num_p": ("predicted_num_prefill_replicas",),
+    "predicted_num_d": ("predicted_num_decode_replicas",),
+}
+
 
 class PlannerMetrics:
     """Everything the planner exports, in a registry of its own or the one given.
@@ -44,16 +66,32 @@ class PlannerMetrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         self._compatible = {
-            name: Gauge(f"planner:{name}", text, registry=self.registry) for name, text in _COMPATIBLE.items()
+            name: [
+                Gauge(each, text, registry=self.registry)
+                for each in (f"planner:{name}", *(f"dynamo_planner_{later}" for later in _LATER[name]))
+            ]
+            for name, text in _COMPATIBLE.items()
         }
-        for gauge in self._compatible.values():
-            gauge.set(math.nan)
-        self._compatible["gpu_hours"].set(0)
+        for name in _COMPATIBLE:
+            self._set(name, 0 if name == "gpu_hours" else None)
         Info(PREFIX, "The planner", registry=self.registry).info({"version": version("sla-planner")})
         self._workers = self._gauge("workers", "Workers by pool and state", "pool", "state")
         self._targets = self._gauge("target_workers", "Workers decided on", "pool")
         self._infeasible = self._gauge("target_infeasible", "1 if no engine could meet the latency target", "pool")
         self._bound = self._gauge("target_bound", "1 for what fixed the target of a pool", "pool", "by")
+        self._reversals = Counter(
+            f"{PREFIX}_target_reversals", "Times a target turned round", ["pool"], registry=self.registry
+        )
+        self._latency_target = self._gauge("latency_target_ms", "TTFT target of prefill, ITL target of decode", "pool")
+        self._latency = self._gauge(
+            "observed_latency_quantile_ms", "Quantiles of TTFT (prefill) and ITL (decode) observed", "pool", "quantile"
+        )
+        self._forecast = self._gauge(
+            "forecast_request_rate", "Quantiles of the arrivals forecast, requests/s", "quantile"
+        )
+        self._gpus = self._gauge("gpus", "GPUs in use")
+        self._budget = self._gauge("gpu_budget", "GPUs that may be used; NaN without a limit")
+        self._interval = self._gauge("adjustment_interval_seconds", "Time between two adjustments")
         self._forecast_error = self._gauge("forecast_error_ratio", "Last forecast's error over what came", "series")
         self._series = self._gauge("series_matched", "Series found at the last read", "field")
         self._data_age = self._gauge("data_age_seconds", "Age of the newest sample read")
@@ -78,6 +116,20 @@ class PlannerMetrics:
             registry=self.registry,
         )
         self._expected: LoadForecast | None = None
+        self._directions = dict[str, int]()
+        self._quantiles = dict[str, set[str]]()
+        for pool in ("prefill", "decode"):
+            self._reversals.labels(pool)
+
+    def configured(self, *, interval_s: float, max_gpus: int | None) -> None:
+        """Export what it runs with.
+
+        Args:
+            interval_s: Time between two adjustments, seconds.
+            max_gpus: The budget; None without a limit.
+        """
+        self._interval.set(interval_s)
+        self._budget.set(math.nan if max_gpus is None else max_gpus)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
@@ -85,7 +137,7 @@ class PlannerMetrics:
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, registry=self.registry)
 
-    def observed(self, observation: Observation, status: SourceStatus, gpu_hours: float) -> None:
+    def observed(self, observation: Observation, status: SourceStatus, meter: GpuMeter) -> None:
         """Export what was seen, and how well it had been forecast."""
         self._set("observed_ttft", observation.ttft_ms)
         self._set("observed_itl", observation.itl_ms)
@@ -93,7 +145,10 @@ class PlannerMetrics:
         self._set("observed_request_duration", observation.request_duration_s)
         self._set("observed_isl", observation.isl)
         self._set("observed_osl", observation.osl)
-        self._set("gpu_hours", gpu_hours)
+        self._set("gpu_hours", meter.gpu_hours)
+        self._gpus.set(meter.gpus)
+        self._show_quantiles("prefill", observation.ttft_quantiles_ms)
+        self._show_quantiles("decode", observation.itl_quantiles_ms)
         self._compare(observation)
         for field, count in status.series_matched.items():
             self._series.labels(field).set(count)
@@ -112,6 +167,12 @@ class PlannerMetrics:
             for state in Workers.__dataclass_fields__:
                 self._workers.labels(pool, state).set(getattr(workers, state) if workers else math.nan)
 
+    def reacted(self, decision: Decision) -> None:
+        """Export that targets were raised between two adjustments."""
+        self.reactions.inc()
+        self._explain("prefill", decision.explanation.prefill)
+        self._explain("decode", decision.explanation.decode)
+
     def decided(self, decision: Decision) -> None:
         """Export a decision and the forecast it stands on."""
         forecast, why = decision.explanation.forecast, decision.explanation
@@ -122,6 +183,8 @@ class PlannerMetrics:
         self._set("predicted_num_d", why.decode.required)
         self._set("p_correction_factor", why.prefill.correction_factor)
         self._set("d_correction_factor", why.decode.correction_factor)
+        self._forecast.labels("0.1").set(forecast.requests_p10 / forecast.interval if forecast else math.nan)
+        self._forecast.labels("0.9").set(forecast.requests_p90 / forecast.interval if forecast else math.nan)
         self._explain("prefill", why.prefill)
         self._explain("decode", why.decode)
         self._expected = forecast
@@ -137,13 +200,31 @@ class PlannerMetrics:
         self._last_tick.set(record.observation.time)
 
     def _set(self, name: str, value: float | None) -> None:
-        self._compatible[name].set(math.nan if value is None else value)
+        for gauge in self._compatible[name]:
+            gauge.set(math.nan if value is None else value)
 
     def _explain(self, pool: str, why: PoolExplanation) -> None:
         self._targets.labels(pool).set(why.target)
+        self._latency_target.labels(pool).set(why.target_ms)
+        self._follow(pool, why)
         self._infeasible.labels(pool).set(0 if why.feasible else 1)
         for bound in type(why.bound_by):
             self._bound.labels(pool, bound).set(bound is why.bound_by)
+
+    def _follow(self, pool: str, why: PoolExplanation) -> None:
+        """Count where a target that rose falls, or the other way round."""
+        if why.previous is None or why.target == why.previous:
+            return
+        direction = 1 if why.target > why.previous else -1
+        if direction == -self._directions.get(pool, 0):
+            self._reversals.labels(pool).inc()
+        self._directions[pool] = direction
+
+    def _show_quantiles(self, pool: str, quantiles: Mapping[float, float] | None) -> None:
+        known = {f"{p:g}": value for p, value in (quantiles or {}).items()}
+        self._quantiles[pool] = self._quantiles.get(pool, set()) | set(known)
+        for name in self._quantiles[pool]:
+            self._latency.labels(pool, name).set(known.get(name, math.nan))
 
     def _compare(self, observation: Observation) -> None:
         expected = self._expected

@@ -81,7 +81,7 @@ class ReportServer:
             self._runner = None
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        encode, content_type = choose_encoder(_unescaped(request.headers.get("Accept", "")))
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
     async def _health(self, _: web.Request) -> web.Response:
@@ -100,6 +100,15 @@ class ReportServer:
             }
             return web.json_response(problem, status=400, content_type="application/problem+json")
         return web.json_response({"decisions": [record.to_dict() for record in self._history.latest(int(text))]})
+
+
+def _unescaped(accept: str) -> str:
+    """What a scraper accepts, with names as they are: escaped ones would lose the colons of Dynamo's names.
+
+    All our names are valid under every scheme of escaping.
+    """
+    kinds = ([part for part in kind.split(";") if "escaping=" not in part] for kind in accept.split(","))
+    return ",".join(";".join([*parts, "escaping=allow-utf-8"]) for parts in kinds)
 
 
 def _verdict(trouble: str | None) -> web.Response:

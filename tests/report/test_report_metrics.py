@@ -1,10 +1,13 @@
 import math
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from prometheus_client import generate_latest
 
 from connectors.base import Applied, Outcome, WorkerCounts
 from planner import Observation, Planner, Settings, Workers
+from planner.report.gpu_hours import GpuMeter
 from planner.report.metrics import PlannerMetrics, held_because
 from planner.report.record import Record
 from planner.sources.base import SourceStatus
@@ -27,6 +30,11 @@ DYNAMO_0_9 = [
     "predicted_num_p",
     "predicted_num_d",
 ]
+
+# Half an hour with three workers.
+METER = GpuMeter(prefill_gpus=1, decode_gpus=1)
+for _time in (0.0, 1800.0):
+    METER.read(_time, WorkerCounts(prefill=Workers(1), decode=Workers(2)))
 
 
 @pytest.fixture
@@ -57,20 +65,53 @@ def test_every_name_of_dynamo_0_9_is_exported_from_the_start(metrics):
 
 def test_everything_else_has_one_prefix(metrics):
     for family in metrics.registry.collect():
-        assert family.name.startswith(("planner:", "sla_planner")), family.name
+        assert family.name.startswith(("planner:", "dynamo_planner_", "sla_planner")), family.name
+
+
+def test_the_stored_dashboard_of_dynamo_1_finds_its_names(metrics, planner):
+    metrics.decided(planner.step(observation(1)))
+    assert sample(metrics, "dynamo_planner_predicted_requests_per_second") == 20
+    assert math.isnan(sample(metrics, "dynamo_planner_observed_ttft_ms"))
+    assert sample(metrics, "dynamo_planner_gpu_hours") == 0
+    for name in ("num_prefill_workers", "num_decode_workers", "observed_itl_ms", "observed_requests_per_second"):
+        assert sample(metrics, f"dynamo_planner_{name}") is not None
+
+
+def test_a_target_that_turns_round_is_counted(metrics, planner):
+    decision = planner.step(observation(1))
+    targets, reversals = [1, 2, 4, 4, 3, 2, 2, 5], []
+    for before, target in pairwise(targets):
+        pool = replace(decision.explanation.prefill, previous=before, target=target)
+        metrics.decided(replace(decision, explanation=replace(decision.explanation, prefill=pool)))
+        reversals.append(sample(metrics, "sla_planner_target_reversals_total", pool="prefill"))
+    assert reversals == [0, 0, 0, 1, 1, 1, 2]
+
+
+def test_what_it_runs_with_and_quantiles(metrics):
+    metrics.configured(interval_s=60.0, max_gpus=None)
+    assert sample(metrics, "sla_planner_adjustment_interval_seconds") == 60
+    assert math.isnan(sample(metrics, "sla_planner_gpu_budget"))
+    metrics.configured(interval_s=60.0, max_gpus=8)
+    assert sample(metrics, "sla_planner_gpu_budget") == 8
+    status = SourceStatus(series_matched={}, errors={}, newest_data=None)
+    metrics.observed(observation(1, ttft_quantiles_ms={0.95: 900.0}), status, METER)
+    assert sample(metrics, "sla_planner_observed_latency_quantile_ms", pool="prefill", quantile="0.95") == 900
+    metrics.observed(observation(2), status, METER)
+    assert math.isnan(sample(metrics, "sla_planner_observed_latency_quantile_ms", pool="prefill", quantile="0.95"))
 
 
 def test_what_was_seen_and_decided_is_exported(metrics, planner):
     seen = observation(prefill=Workers(1), decode=Workers(2, pending=1))
     status = SourceStatus(series_matched={"ttft_ms": 3}, errors={"osl": "timed out"}, newest_data=55.0)
     decision = planner.step(seen)
-    metrics.observed(seen, status, gpu_hours=1.5)
+    metrics.observed(seen, status, METER)
     metrics.counted(WorkerCounts(prefill=seen.prefill, decode=seen.decode))
     metrics.decided(decision)
     assert sample(metrics, "planner:observed_ttft") == 200
     assert sample(metrics, "planner:observed_request_rate") == 20
     assert sample(metrics, "planner:num_d_workers") == 2
     assert sample(metrics, "planner:gpu_hours") == 1.5
+    assert sample(metrics, "sla_planner_gpus") == 3
     assert sample(metrics, "planner:predicted_request_rate") == 20
     assert sample(metrics, "planner:predicted_num_p") == decision.explanation.prefill.required
     assert sample(metrics, "sla_planner_workers", pool="decode", state="pending") == 1
@@ -83,7 +124,7 @@ def test_what_was_seen_and_decided_is_exported(metrics, planner):
 def test_the_forecast_is_held_against_what_came(metrics, planner):
     status = SourceStatus(series_matched={}, errors={}, newest_data=None)
     metrics.decided(planner.step(observation(1)))
-    metrics.observed(observation(2, requests_started=1000, osl=None), status, 0.0)
+    metrics.observed(observation(2, requests_started=1000, osl=None), status, METER)
     assert sample(metrics, "sla_planner_forecast_error_ratio", series="requests") == pytest.approx(0.2)
     assert sample(metrics, "sla_planner_forecast_error_ratio", series="isl") == 0
     assert math.isnan(sample(metrics, "sla_planner_forecast_error_ratio", series="osl"))

@@ -45,6 +45,23 @@ async def test_metrics_are_scraped(serve):
     assert {"planner:gpu_hours", "sla_planner_ticks"} <= names
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;q=0.5",
+        "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,text/plain;version=1.0.0;q=0.3",
+        "text/plain;version=0.0.4",
+        "*/*",
+        "",
+    ],
+)
+async def test_names_are_the_same_for_every_scraper(serve, accept):
+    async with await serve() as client:
+        answer = await client.get("/metrics", headers={"Accept": accept})
+    assert "\nplanner:num_p_workers NaN" in answer.text
+    assert answer.headers["content-type"].startswith("application/open" if "openmetrics" in accept else "text/plain")
+
+
 async def test_health_and_readiness(serve):
     async with await serve() as client:
         assert (await client.get("/healthz")).status_code == 200
