@@ -258,8 +258,8 @@ class Elector:
         before = self._lease
         fresh = Lease(holder=self.identity, duration_s=self._times.duration_s, acquired=now, renewed=now)
         if before is None:
-            # Deleted under a leader, it goes on being his for a while. So whoever makes a lease anew makes nobody's,
-            # and waits as for one that is held; only the leader himself need not.
+            # A lease deleted under its leader leaves that one leading for a while. So whoever makes it anew makes it
+            # nobody's, and waits as for one that is held; only the leader need not.
             return fresh if self.leading else replace(fresh, holder=None)
         if before.holder == self.identity:
             return replace(before, duration_s=self._times.duration_s, renewed=now)
@@ -268,7 +268,9 @@ class Elector:
     async def _release(self) -> None:
         """Stop scaling, then let others have the lease at once instead of after its duration."""
         self._renewed_at = None
-        self._tell()
+        if self._led:
+            self._led = False
+            log.info("lead given up: this planner ends", identity=self.identity)
         try:
             await self._give_back()
         except LeaseConflictError:
