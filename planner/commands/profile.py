@@ -53,6 +53,48 @@ def add_convert_flags(group: Group) -> None:
     )
 
 
+def add_estimate_flags(group: Group) -> None:
+    """Declare those of ``estimate``."""
+    add = group.add_argument
+    add("--model", metavar="NAME", required=True, help="Hugging Face name of the model, or a folder with config.json.")
+    add("--system", metavar="NAME", required=True, help="GPUs of the engines, such as h200_sxm.")
+    add(
+        "--backend-version",
+        metavar="VERSION",
+        default="current",
+        help="Version of the engine that there is data of, or current. (default: current)",
+    )
+    add(
+        "--tp",
+        type=_tp,
+        metavar="auto|N",
+        default=None,
+        help="Tensor parallelism of both engines; auto chooses it for each. (default: auto)",
+    )
+    add(
+        "--max-gpus",
+        type=whole,
+        metavar="N",
+        default=16,
+        help="GPUs that one prefill and one decode engine may have together. (default: 16)",
+    )
+    add(
+        "--max-num-seqs",
+        type=whole,
+        metavar="N",
+        default=None,
+        help="Sequences that a decode engine runs at once at most. (default: what its KV cache holds)",
+    )
+    add("--prefill-points", type=whole, metavar="N", default=17, help="Inputs to estimate. (default: 17)")
+    add("--context-points", type=whole, metavar="N", default=8, help="Context lengths to estimate. (default: 8)")
+    add("--batch-points", type=whole, metavar="N", default=8, help="Batches to estimate in each. (default: 8)")
+    _add_writing(group)
+
+
+def _tp(text: str) -> int | None:
+    return None if text == "auto" else whole(text)
+
+
 def add_measure_flags(group: Group) -> None:
     """Declare those of ``measure``."""
     add = group.add_argument

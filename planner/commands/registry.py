@@ -54,6 +54,14 @@ class Command:
 RUN = Command(name="run", summary="observe, decide and scale until stopped (the default)", target="planner.service:run")
 PROFILE_COMMANDS: tuple[Command, ...] = (
     Command(
+        name="estimate",
+        summary="estimate a profile offline, choose the engines, and write it to --profile-results-dir",
+        target="planner.profile.estimate:run",
+        add_flags=profile.add_estimate_flags,
+        title="Estimate",
+        groups=(EngineOptions, TargetOptions, ProfileOptions),
+    ),
+    Command(
         name="measure",
         summary="measure running engines, and write their profile to --profile-results-dir",
         target="planner.profile.measure:run",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -87,12 +88,10 @@ class EngineClient:
         self.model = endpoint.model or ""
         self.max_model_tokens: int | None = None
         self._extras = _EXTRAS[0]
-        headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
-        self._client = httpx.AsyncClient(
-            headers=headers,
-            timeout=httpx.Timeout(endpoint.timeout_s),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-        )
+        self._tls = httpx.create_ssl_context()
+        # A client for each request under way: one pool of hundreds of connections takes longer to manage than to use.
+        self._idle: list[httpx.AsyncClient] = []
+        self._all: list[httpx.AsyncClient] = []
 
     async def __aenter__(self) -> Self:
         """Nothing is sent yet."""
@@ -102,7 +101,24 @@ class EngineClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        for client in self._all:
+            await client.aclose()
+
+    @contextmanager
+    def _client(self) -> Iterator[httpx.AsyncClient]:
+        """A client that nobody uses meanwhile."""
+        client = self._idle.pop() if self._idle else self._new_client()
+        try:
+            yield client
+        finally:
+            self._idle.append(client)
+
+    def _new_client(self) -> httpx.AsyncClient:
+        key = self.endpoint.api_key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        client = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(self.endpoint.timeout_s), verify=self._tls)
+        self._all.append(client)
+        return client
 
     async def find_model(self) -> None:
         """Learn what the server calls its model, and how long its contexts may be.
@@ -140,7 +156,8 @@ class EngineClient:
         """
         url = self.endpoint.root + path
         try:
-            response = await self._client.get(url)
+            with self._client() as client:
+                response = await client.get(url)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise EndpointError(f"{url}: {_describe(error)}") from error
         if response.is_error:
@@ -189,21 +206,27 @@ class EngineClient:
         if body.get("ignore_eos"):
             body["min_tokens"] = max_tokens
         path = "/v1/completions" if self.endpoint.api == "completions" else "/v1/chat/completions"
-        now = asyncio.get_running_loop().time
         pieces: list[tuple[float, bytes]] = []
-        sent = now()
+        sent = asyncio.get_running_loop().time()
         try:
-            async with self._client.stream("POST", self.endpoint.root + path, json=body) as response:
-                if response.is_error:
-                    detail = (await response.aread()).decode(errors="replace")[:_EXCERPT]
-                    kind = RefusedError if response.status_code in {400, 422} else EndpointError
-                    raise kind(f"HTTP {response.status_code}: {detail}")
-                # Pieces are only noted while time counts, and understood when the stream has ended.
-                async for piece in response.aiter_raw():
-                    pieces.append((now(), piece))  # noqa: PERF401 - what came before an error counts
+            with self._client() as client:
+                await self._read(client, self.endpoint.root + path, body, pieces)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise EndpointError(_interrupted(error, len(pieces), self.endpoint.timeout_s)) from error
         return _understand(sent, pieces, max_tokens)
+
+    async def _read(
+        self, client: httpx.AsyncClient, url: str, body: Mapping[str, Any], pieces: list[tuple[float, bytes]]
+    ) -> None:
+        """Note when which piece of an answer came; they are understood when the stream has ended."""
+        now = asyncio.get_running_loop().time
+        async with client.stream("POST", url, json=body) as response:
+            if response.is_error:
+                detail = (await response.aread()).decode(errors="replace")[:_EXCERPT]
+                kind = RefusedError if response.status_code in {400, 422} else EndpointError
+                raise kind(f"HTTP {response.status_code}: {detail}")
+            async for piece in response.aiter_raw():
+                pieces.append((now(), piece))  # noqa: PERF401 - what came before an error counts
 
 
 def _interrupted(error: Exception, pieces: int, timeout_s: float) -> str:
