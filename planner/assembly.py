@@ -19,6 +19,9 @@ from planner.settings import Settings
 from planner.sources.base import Source
 
 if TYPE_CHECKING:
+    from planner.sources.prometheus import PrometheusSource
+
+if TYPE_CHECKING:
     from connectors.virtual.store import VirtualStore
     from planner.report.store import HistoryStore
 
@@ -41,7 +44,8 @@ def make_source(settings: Settings, now: Now) -> Source:
     return SOURCES[settings.metrics_source](settings, now)
 
 
-def _prometheus(settings: Settings, now: Now) -> Source:
+def make_prometheus_source(settings: Settings, now: Now) -> PrometheusSource:
+    """The Prometheus server that the settings name; see ``make_source``."""
     from planner.sources.mapping import load_mapping  # noqa: PLC0415 - only the source in use is imported
     from planner.sources.prometheus import Credentials, PrometheusSource  # noqa: PLC0415
 
@@ -78,7 +82,7 @@ def _scrape(settings: Settings, now: Now) -> Source:
 
 
 SOURCES: Mapping[str, Callable[[Settings, Now], Source]] = {
-    "prometheus": _prometheus,
+    "prometheus": make_prometheus_source,
     "scrape": _scrape,
 }
 

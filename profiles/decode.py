@@ -37,9 +37,9 @@ class DecodeProfile:
     """Inter-token latency of a decode engine, by concurrency and context length.
 
     Inside the measured region: in each profiled context a shape-preserving cubic in KV usage, between contexts linear
-    in 1 / context length. Outside: a fit a + sum a_k min(n, k) / k + c n y with coefficients >= 0, which grows with the
-    concurrency n and the context length y, scaled to meet the border. Nothing is clamped. Throughput is derived:
-    concurrency over ITL. ``benchmarks/profile_holdout.py`` compares this with other ways.
+    in 1 / context length. Outside: a fit a + sum a_k min(n, k) / k + b n + c n y with coefficients >= 0, which grows
+    with the concurrency n and the context length y, scaled to meet the border. Nothing is clamped. Throughput is
+    derived: concurrency over ITL. ``benchmarks/profile_holdout.py`` compares this with other ways.
 
     Attributes:
         gpus: GPUs of one engine.

@@ -189,6 +189,43 @@ def add_measure_flags(group: Group) -> None:
     _add_writing(group)
 
 
+def add_from_metrics_flags(group: Group) -> None:
+    """Declare those of ``from-metrics``."""
+    add = group.add_argument
+    add(
+        "--prefill-workers",
+        metavar="N|PROMQL",
+        required=True,
+        help="Prefill workers that served: a number, or what tells it in PromQL.",
+    )
+    add(
+        "--decode-workers",
+        metavar="N|PROMQL",
+        required=True,
+        help="Decode workers that served, likewise; the same number for engines that do both.",
+    )
+    add("--base", metavar="PROFILE", default=None, help="Folder of a profile to correct. (default: none, fit anew)")
+    add("--history", type=above(0), metavar="S", default=86_400.0, help="How far to look back. (default: 86400)")
+    add("--step", type=above(0), metavar="S", default=300.0, help="Length of the intervals to fit to. (default: 300)")
+    add("--end", type=above(0), metavar="TIME", default=None, help="End of the history, Unix time in s. (default: now)")
+    add(
+        "--max-kv-tokens",
+        type=whole,
+        metavar="TOKENS",
+        default=None,
+        help="Tokens that the KV cache of a decode engine holds. (default: those of --base)",
+    )
+    add(
+        "--max-num-seqs",
+        type=whole,
+        metavar="N",
+        default=None,
+        help="Sequences that a decode engine runs at once at most. (default: those of --base)",
+    )
+    add("--system", metavar="NAME", default=None, help="GPUs of the engines, for the record.")
+    _add_writing(group)
+
+
 def _add_writing(group: Group) -> None:
     group.add_argument(
         "--layout", choices=("npz", "json"), default="npz", help="Layout to write, both are Dynamo's. (default: npz)"

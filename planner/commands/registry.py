@@ -15,6 +15,7 @@ from planner.settings import (
     EngineOptions,
     OptionGroup,
     ProfileOptions,
+    SourceOptions,
     TargetOptions,
     VirtualOptions,
 )
@@ -68,6 +69,14 @@ PROFILE_COMMANDS: tuple[Command, ...] = (
         add_flags=profile.add_measure_flags,
         title="Measure",
         groups=(EngineOptions, TargetOptions, ProfileOptions),
+    ),
+    Command(
+        name="from-metrics",
+        summary="fit or correct a profile by what Prometheus kept of a deployment",
+        target="planner.profile.from_metrics:run",
+        add_flags=profile.add_from_metrics_flags,
+        title="From metrics",
+        groups=(DeploymentOptions, EngineOptions, TargetOptions, ProfileOptions, SourceOptions),
     ),
     Command(
         name="show",

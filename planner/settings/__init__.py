@@ -6,6 +6,7 @@ from planner.settings.engine import EngineOptions
 from planner.settings.options import OptionGroup, extra, flag
 from planner.settings.profile import ProfileOptions
 from planner.settings.settings import GROUPS, Found, Settings, environment_names, from_environment, reloadable_names
+from planner.settings.source import SourceOptions
 from planner.settings.targets import TargetOptions
 from planner.settings.virtual import VirtualOptions
 
@@ -18,6 +19,7 @@ __all__ = [
     "OptionGroup",
     "ProfileOptions",
     "Settings",
+    "SourceOptions",
     "TargetOptions",
     "VirtualOptions",
     "environment_names",

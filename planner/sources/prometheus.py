@@ -272,6 +272,15 @@ class PrometheusSource(Source):
             raise QueryError(f"{type(error).__name__}: {error}") from error
         return _vector(response)
 
+    async def value(self, query: str, time: float) -> float | None:
+        """The sum over what a query gives at a time; None if that is nothing.
+
+        Raises:
+            QueryError: There is no usable answer.
+        """
+        values = [sample.value for sample in await self._query(query, time) if math.isfinite(sample.value)]
+        return sum(values) if values else None
+
     def _connected(self) -> httpx.AsyncClient:
         if self._client is None:
             # One more try for a connection that the server closed while it was idle.
