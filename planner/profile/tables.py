@@ -121,7 +121,8 @@ def print_sheets(sheets: Sequence[Sheet]) -> None:
     for sheet in sheets:
         table = Table(title=sheet.title, title_justify="left", show_header=any(sheet.headings))
         for index, heading in enumerate(sheet.headings):
-            table.add_column(escape(heading), justify="left" if index == 0 or not heading else "right", overflow="fold")
+            figures = index > 0 and all(row[index][:1].isdigit() or row[index][:1] in "(-" for row in sheet.rows)
+            table.add_column(escape(heading), justify="right" if figures else "left", overflow="fold")
         for row in sheet.rows:
             table.add_row(*map(escape, row))
         console.print(table)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
@@ -56,6 +57,12 @@ class Endpoint:
     def root(self) -> str:
         """Base URL without ``/v1``."""
         return self.url.rstrip("/").removesuffix("/v1")
+
+    @property
+    def shown(self) -> str:
+        """The same without a user and a password: for messages and whatever is written."""
+        parts = urlsplit(self.root)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +138,11 @@ class EngineClient:
         if not self.model:
             if len(names) != 1:
                 raise EndpointError(
-                    f"{self.endpoint.root} serves {len(names)} models; name one with --model: {', '.join(names)}"
+                    f"{self.endpoint.shown} serves {len(names)} models; name one with --model: {', '.join(names)}"
                 )
             self.model = names[0]
         elif names and self.model not in names:
-            raise EndpointError(f"{self.endpoint.root} does not serve {self.model!r}; it has {', '.join(names)}")
+            raise EndpointError(f"{self.endpoint.shown} does not serve {self.model!r}; it has {', '.join(names)}")
         for entry in listed:
             longest = entry.get("max_model_len")
             if entry.get("id") == self.model and isinstance(longest, int):
@@ -146,7 +153,7 @@ class EngineClient:
             content = json.loads(await self.page("/v1/models"))
             return [entry for entry in content["data"] if isinstance(entry, dict)]
         except (ValueError, KeyError, TypeError) as error:
-            raise EndpointError(f"{self.endpoint.root}/v1/models is no list of models: {error!r}") from error
+            raise EndpointError(f"{self.endpoint.shown}/v1/models is no list of models: {error!r}") from error
 
     async def page(self, path: str) -> str:
         """The text of a page of the server.
@@ -154,14 +161,14 @@ class EngineClient:
         Raises:
             EndpointError: There is none.
         """
-        url = self.endpoint.root + path
+        shown = self.endpoint.shown + path
         try:
             with self._client() as client:
-                response = await client.get(url)
+                response = await client.get(self.endpoint.root + path)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise EndpointError(f"{url}: {_describe(error)}") from error
+            raise EndpointError(f"{shown}: {_describe(error)}") from error
         if response.is_error:
-            raise EndpointError(f"{url}: HTTP {response.status_code}: {response.text[:_EXCERPT]}")
+            raise EndpointError(f"{shown}: HTTP {response.status_code}: {response.text[:_EXCERPT]}")
         return response.text
 
     async def probe(self, prompt: str) -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -27,21 +28,39 @@ class Journal:
             plan: What is to be measured: values that JSON has.
 
         Raises:
-            MakingError: It is of another plan, or cannot be read or written.
+            MakingError: It is of another plan, in use, or cannot be read or written.
         """
         self.file = file
         self.entries: list[Entry] = []
         try:
-            if file.exists():
-                self._resume(plan)
-            else:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                self._append({"plan": plan})
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = file.open("a+b")
         except OSError as error:
             raise MakingError(f"{file} cannot be used: {error}") from error
+        try:
+            self._begin(plan)
+        except BaseException:
+            self.close()
+            raise
 
-    def _resume(self, plan: Mapping[str, Any]) -> None:
-        content = self.file.read_bytes()
+    def _begin(self, plan: Mapping[str, Any]) -> None:
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._stream.seek(0)
+            if content := self._stream.read():
+                self._resume(content, plan)
+            else:
+                self._append({"plan": plan})
+        except BlockingIOError:
+            raise MakingError(f"{self.file} is in use: another measurement writes there") from None
+        except OSError as error:
+            raise MakingError(f"{self.file} cannot be used: {error}") from error
+
+    def close(self) -> None:
+        """Let others have it."""
+        self._stream.close()
+
+    def _resume(self, content: bytes, plan: Mapping[str, Any]) -> None:
         whole = content[: content.rfind(b"\n") + 1]
         try:
             header, *self.entries = [json.loads(line) for line in whole.splitlines()]
@@ -60,9 +79,7 @@ class Journal:
             raise MakingError(
                 f"{self.file} was begun with {other}: go on as it was begun, or start anew with --restart"
             )
-        if whole != content:
-            with self.file.open("r+b") as stream:
-                stream.truncate(len(whole))
+        self._stream.truncate(len(whole))
 
     def add(self, entry: Entry) -> None:
         """Keep a point.
@@ -77,7 +94,6 @@ class Journal:
             raise MakingError(f"{self.file} cannot be written: {error}") from error
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        with self.file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        self._stream.write(json.dumps(entry).encode() + b"\n")
+        self._stream.flush()
+        os.fsync(self._stream.fileno())

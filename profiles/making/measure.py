@@ -20,7 +20,7 @@ from profiles.making.plan import Plan, Point
 from profiles.making.progress import MakingError, OnProgress, Progress, silent
 from profiles.making.prompts import Prompts
 from profiles.making.request import MeasureRequest
-from profiles.making.sweep import DecodeResult, DecodeSweep, LimitError, PrefillResult, measure_prefill
+from profiles.making.sweep import DecodeResult, DecodeSweep, LimitError, Precision, PrefillResult, measure_prefill
 from profiles.provenance import Provenance, now, tool
 
 JOURNAL = "measurement.jsonl"
@@ -83,6 +83,7 @@ async def measure(
             limits = await _limits(decode, request)
             plan = Plan.of(request, limits, prefill.max_model_tokens, decode.max_model_tokens)
             journal = Journal(folder / JOURNAL, plan.described(request, prefill.model, decode.model))
+            stack.callback(journal.close)
             prompts = {client: Prompts(seed) for client in {prefill, decode}}
             for client, source in prompts.items():
                 await source.calibrate(client)
@@ -118,7 +119,7 @@ async def _limits(decode: EngineClient, request: MeasureRequest) -> EngineLimits
     )
     if limits.max_kv_tokens is None:
         raise MakingError(
-            f"{decode.endpoint.root}/metrics does not tell how many tokens the KV cache holds: give --max-kv-tokens "
+            f"{decode.endpoint.shown}/metrics does not tell how many tokens the KV cache holds: give --max-kv-tokens "
             "(vLLM logs it at start as 'GPU KV cache size')"
         )
     return limits
@@ -129,7 +130,7 @@ class _Work:
 
     def __init__(self, request: MeasureRequest, plan: Plan, journal: Journal, on_progress: OnProgress) -> None:
         self._request, self._plan, self._journal, self._on_progress = request, plan, journal, on_progress
-        self._failures: list[Failure] = []
+        self._failures: dict[Point, Failure] = {}
         self._notes: list[str] = []
         self._begun = asyncio.get_running_loop().time()
         self._limit: int | None = None
@@ -160,7 +161,9 @@ class _Work:
                 self._note(_TIME_PASSED)
                 return
             if self._in_a_row >= _GIVE_UP:
-                self._note(f"given up after {_GIVE_UP} failures in a row; the last: {self._failures[-1].reason}")
+                self._note(
+                    f"given up after {_GIVE_UP} failures in a row; the last: {list(self._failures.values())[-1].reason}"
+                )
                 return
             yield point
 
@@ -210,7 +213,7 @@ class _Work:
         )
 
     def _fail(self, point: Point, reason: str) -> None:
-        self._failures.append(Failure(point=str(point), reason=reason))
+        self._failures[point] = Failure(point=str(point), reason=reason)
 
     def _note(self, text: str) -> None:
         if text not in self._notes:
@@ -224,7 +227,7 @@ class _Work:
         """Seconds that the points left take at the pace of those that were measured."""
         expected_s = 0.0
         for kind, points in (("prefill", self._plan.prefill), ("decode", self._plan.decode)):
-            left = sum(point.weight for point in points if point not in self._done)
+            left = sum(point.weight for point in points if point not in self._done and point not in self._failures)
             spent_s, weight = self._costs[kind]
             if left and not weight:
                 return None
@@ -238,9 +241,9 @@ class _Work:
         return Measurement(
             data=_data(entries, self._request, limits, model, self._limit),
             entries=tuple(entries),
-            failures=tuple(self._failures),
+            failures=tuple(self._failures.values()),
             missing=len(self._plan) - len(self._done) - len(self._failures),
-            notes=tuple(self._notes),
+            notes=(*self._notes, *_unsure(entries, self._request.precision)),
         )
 
 
@@ -265,7 +268,7 @@ def _data(
         decode=decode_engine,
         details={
             "tool": tool(),
-            "endpoints": {"prefill": request.prefill.root, "decode": request.decode.root},
+            "endpoints": {"prefill": request.prefill.shown, "decode": request.decode.shown},
             "confidence": _confidence(entries),
         },
     )
@@ -292,10 +295,27 @@ def _on_rows(decode: Sequence[Entry]) -> list[tuple[float, float, float]]:
     ]
 
 
+def _unsure(entries: Sequence[Entry], precision: Precision) -> Iterator[str]:
+    """That points did not become as sure as wanted."""
+    widths = _widths(entries, "prefill") + _widths(entries, "decode")
+    wide = [width for width in widths if width > precision.wanted]
+    if wide:
+        yield (
+            f"{len(wide)} of {len(widths)} points are not as sure as {precision.wanted:.1%}, the least sure one is off "
+            f"by up to {max(wide):.0%}: let nobody else use the engine, or allow more --repeats and --steps"
+        )
+
+
+def _widths(entries: Sequence[Entry], kind: str) -> list[float]:
+    """Half the widths of the confidence intervals over their means."""
+    name = "ttft_ms" if kind == "prefill" else "itl_ms"
+    return [entry[name]["half_width"] / entry[name]["value"] for entry in entries if entry["kind"] == kind]
+
+
 def _confidence(entries: Sequence[Entry]) -> Mapping[str, float]:
     """Half the width of the confidence intervals over their means: median and largest of both kinds."""
     found: dict[str, float] = {}
-    for kind, name in (("prefill", "ttft_ms"), ("decode", "itl_ms")):
-        widths = [e[name]["half_width"] / e[name]["value"] for e in entries if e["kind"] == kind]
+    for kind in ("prefill", "decode"):
+        widths = _widths(entries, kind)
         found |= {f"{kind}_median": round(float(np.median(widths)), 4), f"{kind}_largest": round(max(widths), 4)}
     return found

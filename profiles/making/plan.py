@@ -73,8 +73,8 @@ class Plan:
     def described(self, request: MeasureRequest, prefill_model: str, decode_model: str) -> Mapping[str, Any]:
         """What makes two measurements the same one."""
         return {
-            "prefill": {"url": request.prefill.root, "model": prefill_model, "api": request.prefill.api},
-            "decode": {"url": request.decode.root, "model": decode_model, "api": request.decode.api},
+            "prefill": {"url": request.prefill.shown, "model": prefill_model, "api": request.prefill.api},
+            "decode": {"url": request.decode.shown, "model": decode_model, "api": request.decode.api},
             "lengths": sorted(point.context_length for point in self.prefill),
             "grid": sorted((point.batch, point.context_length) for point in self.decode),
             "steps": request.steps,

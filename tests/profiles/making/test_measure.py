@@ -203,6 +203,42 @@ def test_another_measurement_in_the_same_folder_is_refused(virtually, stand_in, 
     virtually(go())
 
 
+def test_two_measurements_at_once_do_not_mix(virtually, stand_in, tmp_path):
+    async def go():
+        async with stand_in() as engine:
+            both = [measure(request(engine, **TINY), tmp_path, cpu_s=lambda: 0.0) for _ in range(2)]
+            return await asyncio.gather(*both, return_exceptions=True)
+
+    outcomes = virtually(go())
+    (refused,) = [outcome for outcome in outcomes if isinstance(outcome, MakingError)]
+    assert "another measurement writes there" in str(refused)
+    (found,) = [outcome for outcome in outcomes if not isinstance(outcome, MakingError)]
+    assert found.missing == 0
+
+
+def test_passwords_in_addresses_are_kept_nowhere(virtually, stand_in, tmp_path):
+    async def go():
+        async with stand_in() as engine:
+            endpoint = Endpoint(url=engine.url.replace("://", "://me:secret@"), api_key="hidden")
+            wanted = MeasureRequest(prefill=endpoint, decode=endpoint, most_sequences=2, **TINY)
+            assert "hidden" not in repr(wanted)
+            return await measure(wanted, tmp_path, cpu_s=lambda: 0.0)
+
+    found = virtually(go())
+    assert "secret" not in json.dumps(found.data.provenance.as_dict())
+    assert "secret" not in (tmp_path / JOURNAL).read_text()
+
+
+def test_points_that_stay_unsure_are_said(virtually, stand_in, tmp_path):
+    wobble = iter(range(1_000_000))
+
+    async def go():
+        async with stand_in(ttft=lambda isl: ttft_ms(isl) * (1 + next(wobble) % 2)) as engine:
+            return await measure(request(engine, **TINY, precision=QUICK), tmp_path, cpu_s=lambda: 0.0)
+
+    assert any("points are not as sure as 10.0%" in note for note in virtually(go()).notes)
+
+
 def test_a_cache_of_unknown_size_must_be_told(measured):
     with pytest.raises(MakingError, match="give --max-kv-tokens"):
         measured({"tells_limits": False}, TINY)
