@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
@@ -35,6 +36,7 @@ async def check_up(settings: Settings) -> list[Finding]:
     """Evaluate settings, profile, source and connector; nothing is changed anywhere."""
     findings = [Finding(subject="settings", health=Health.OK, detail="consistent")]
     findings += check_profile(settings)
+    findings += _check_budget(settings)
     findings += await _check_source(settings)
     findings += await _check_connector(settings)
     return findings
@@ -59,6 +61,14 @@ def check_profile(settings: Settings) -> Iterator[Finding]:
         )
     yield _check_ttft(settings, profile)
     yield _check_itl(settings, profile)
+
+
+def _check_budget(settings: Settings) -> Iterator[Finding]:
+    """Engines of a size that only the profile tells."""
+    with contextlib.suppress(ProfileError):
+        profile = load_profile(settings)
+        if problem := settings.over_budget(profile.prefill.gpus, profile.decode.gpus):
+            yield Finding(subject="GPU budget", health=Health.FAILED, detail=problem, remedy="as it says")
 
 
 def _check_ttft(settings: Settings, profile: EngineProfile) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -29,9 +30,15 @@ def diff(invocation: Invocation) -> int:
     )
     if extras.output is not None:
         picture = extras.output / "comparison.png"
-        draw_comparison({str(extras.first): first, str(extras.second): second}, aim, picture)
+        draw_comparison(dict(zip(_names(extras.first, extras.second), (first, second), strict=True)), aim, picture)
         print(f"wrote {picture}")  # noqa: T201
     return 0
+
+
+def _names(first: str, second: str) -> tuple[str, str]:
+    """What to call two folders: the last part of their paths if that tells them apart."""
+    short = Path(first).resolve().name, Path(second).resolve().name
+    return short if short[0] != short[1] else (first, second)
 
 
 def _facts(sheets: Sequence[Sheet]) -> Sheet:

@@ -36,8 +36,14 @@ def draw_profile(data: ProfileData, engines: EngineProfile, target: Target, file
 
 
 def draw_comparison(profiles: Mapping[str, EngineProfile], target: Target, file: Path) -> None:
-    """Draw several profiles in one: TTFT over ISL, ITL and throughput over concurrency at the target's context."""
-    figure, panels = _figure(1, 3, (15, 4.8))
+    """Draw several profiles in one: TTFT over ISL, ITL and throughput over concurrency at the target's context.
+
+    Args:
+        profiles: The profiles by name.
+        target: What to mark.
+        file: A PNG to write; its folder is made if need be.
+    """
+    figure, panels = _figure(1, 3, (15, 5.2))
     for name, engines in profiles.items():
         lengths = np.geomspace(*engines.prefill.isl_range, _FINENESS)
         panels[0].plot(lengths, [engines.prefill.ttft_ms(isl) for isl in lengths], label=name)
@@ -49,7 +55,11 @@ def draw_comparison(profiles: Mapping[str, EngineProfile], target: Target, file:
     panels[1].axhline(target.itl_ms, **_SLA)
     _finish(panels[0], "TTFT of an idle prefill engine", "ISL, tokens", "ms", log=True)
     _finish(panels[1], f"ITL at context {target.context_length:g}", "sequences", "ms", log=True)
+    panels[2].set_ylim(bottom=0)
     _finish(panels[2], f"Decode at context {target.context_length:g}", "sequences", "output tokens/s/GPU")
+    for axes in panels:
+        axes.get_legend().remove()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
 

@@ -129,4 +129,4 @@ def test_a_layout_that_another_would_hide_is_refused(tmp_path, capsys):
 
 def test_a_word_that_is_no_command(capsys):
     assert run("shwo") == 2
-    assert "choose from measure, show, check" in capsys.readouterr().err
+    assert "choose from estimate, measure, from-metrics, show" in capsys.readouterr().err

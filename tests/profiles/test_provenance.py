@@ -7,6 +7,8 @@ import json
 import pytest
 
 from planner import Planner, Settings
+from planner.checkup import check_up
+from planner.finding import Health
 from planner.planner import load_profile
 from profiles import ProfileError, load_profiles
 from profiles.provenance import Provenance, same_model
@@ -31,7 +33,9 @@ def folder(data, write):
 
 
 def settings(folder, **options):
-    return Settings(profile_results_dir=str(folder), environment="virtual", **options)
+    # Nobody answers there, which is not looked at here.
+    nobody = {"metric_pulling_prometheus_endpoint": "http://127.0.0.1:9", "state_dir": folder / "state"}
+    return Settings(profile_results_dir=str(folder), environment="virtual", **nobody, **options)
 
 
 def test_what_is_read_is_written_again():
@@ -57,6 +61,13 @@ def test_engines_are_as_large_as_profiled_unless_told_otherwise(folder):
 def test_a_budget_too_small_for_the_profiled_engines_is_refused(folder):
     with pytest.raises(ProfileError, match=r"--max-gpu-budget 5 cannot hold the minimum.*2 \+ 4 GPUs"):
         Planner(settings(folder, max_gpu_budget=5))
+
+
+async def test_the_check_up_sees_a_budget_too_small(folder):
+    findings = await check_up(settings(folder, max_gpu_budget=5))
+    assert [one.health for one in findings if one.subject == "GPU budget"] == [Health.FAILED]
+    findings = await check_up(settings(folder, max_gpu_budget=6))
+    assert not [one for one in findings if one.subject == "GPU budget"]
 
 
 def test_a_new_budget_that_does_not_fit_leaves_the_old_one(folder):

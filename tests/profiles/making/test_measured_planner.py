@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -136,6 +140,21 @@ def test_the_command_measures_and_leaves_a_profile(served, tmp_path, capsys):
         (tmp_path / JOURNAL).unlink()
     assert main(["profile", "measure", "--endpoint", served.url, *options]) == 2
     assert "give --overwrite" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_what_was_measured(served, tmp_path):
+    command = [sys.executable, "-m", "planner", "profile", "measure", "--endpoint", served.url]
+    options = ("--profile-results-dir", str(tmp_path), *SMALL, "--steps", "300", "--context-points", "5")
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / JOURNAL).exists() or (tmp_path / JOURNAL).read_text().count("\n") < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in printed
+    assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize(
