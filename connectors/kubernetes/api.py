@@ -9,7 +9,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from connectors.election import Fence, FencedError
 from connectors.kubernetes.access import Access, Credentials, sign_in
@@ -43,6 +50,8 @@ _KINDS: Mapping[int, type[KubernetesError]] = {
     422: InvalidError,
 }
 _ATTEMPTS = 5
+# No more attempts after so many times the limit of one: who waits has other things to do.
+_PATIENCE = 2
 _BACKOFF = wait_random_exponential(multiplier=0.2, max=5.0)
 # A server that asks for more patience than this is asked again all the same, seconds.
 _LONGEST_ASKED_S = 60.0
@@ -310,7 +319,8 @@ class KubernetesApi:
     async def _carry_out(self, call: _Call, fence: Fence | None = None, timeout_s: float | None = None) -> Object:
         """Make a call, repeated as it allows; with a time limit of the caller's own it is made once."""
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(_ATTEMPTS if timeout_s is None else 1),
+            stop=stop_after_attempt(_ATTEMPTS if timeout_s is None else 1)
+            | stop_after_delay(_PATIENCE * self._timeout_s),
             retry=retry_if_exception(call.may_be_repeated_after),
             wait=_wait,
             sleep=self._sleep,

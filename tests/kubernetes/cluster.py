@@ -12,23 +12,25 @@ from dataclasses import dataclass, field
 import httpx
 
 MODEL = "Qwen/Qwen3-0.6B"
-PREFILL, DECODE = "VllmPrefillWorker", "VllmDecodeWorker"
+PREFILL, DECODE, WORKER = "VllmPrefillWorker", "VllmDecodeWorker", "VllmWorker"
 _GRAPH, _COMPONENT = "nvidia.com/dynamo-graph-deployment-name", "nvidia.com/dynamo-component"
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 _EVERY_S = 0.05
 
 
-def deployment(name, version, *, adapters=True, gpus=(1, 1), replicas=(1, 1)):
-    """A disaggregated vllm deployment, as a map of services (v1alpha1) or a list of components (v1beta1)."""
+def deployment(name, version, *, adapters=True, gpus=(1, 1), aggregated=False):
+    """A vllm deployment of one worker of each kind, as a map of services (v1alpha1) or a list of components."""
     args = ["--model", MODEL]
-    roles = {PREFILL: ("prefill", gpus[0], replicas[0]), DECODE: ("decode", gpus[1], replicas[1])}
+    roles = {PREFILL: ("prefill", gpus[0]), DECODE: ("decode", gpus[1])}
+    if aggregated:
+        roles = {WORKER: ("worker", gpus[0])}
     if version == "v1alpha1":
         services = {"Frontend": {"componentType": "frontend", "replicas": 1}}
-        for component, (role, number, count) in roles.items():
+        for component, (role, number) in roles.items():
             services[component] = {
                 "componentType": "worker",
-                "subComponentType": role,
-                "replicas": count,
+                **({"subComponentType": role} if role != "worker" else {}),
+                "replicas": 1,
                 "resources": {"limits": {"gpu": str(number)}},
                 "extraPodSpec": {"mainContainer": {"command": ["python3", "-m", "dynamo.vllm"], "args": args}},
                 **({"scalingAdapter": {"enabled": True}} if adapters else {}),
@@ -36,13 +38,13 @@ def deployment(name, version, *, adapters=True, gpus=(1, 1), replicas=(1, 1)):
         spec = {"services": services}
     else:
         components = [{"name": "Frontend", "type": "frontend", "replicas": 1}]
-        for component, (role, number, count) in roles.items():
+        for component, (role, number) in roles.items():
             main = {"name": "main", "args": args, "resources": {"limits": {"nvidia.com/gpu": str(number)}}}
             components.append(
                 {
                     "name": component,
                     "type": role,
-                    "replicas": count,
+                    "replicas": 1,
                     "podTemplate": {"spec": {"containers": [main]}},
                     **({"scalingAdapter": {}} if adapters else {}),
                 }
@@ -66,7 +68,8 @@ class Cluster:
         stuck: Components whose new pods never become ready.
         rollout: Phase of a rolling update that the status tells of.
         shrink_lag_s: Time that adapters take to be followed downwards; upwards they are at once.
-        asked: Replicas that the deployment has asked for, each state that was seen, as prefill and decode.
+        workers: The components that it looks after.
+        asked: Replicas that the deployment has asked for, each state that was seen, in the order of ``workers``.
     """
 
     server: object
@@ -78,6 +81,7 @@ class Cluster:
     stuck: set = field(default_factory=set)
     rollout: str = ""
     shrink_lag_s: float = 0.4
+    workers: tuple = (PREFILL, DECODE)
     asked: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -134,13 +138,13 @@ class Cluster:
         return [(one["reason"], one["message"]) for one in items]
 
     async def replicas(self):
-        """Replicas that the deployment asks for: prefill, decode."""
+        """Replicas that the deployment asks for, in the order of ``workers``."""
         specs = self._components(await self.get(self.dgd))
-        return specs[PREFILL]["replicas"], specs[DECODE]["replicas"]
+        return tuple(specs[component]["replicas"] for component in self.workers)
 
     async def pods(self):
         """Pods by component."""
-        found = {PREFILL: [], DECODE: []}
+        found = {component: [] for component in self.workers}
         for pod in (await self.get(self.path("pods", group="")))["items"]:
             found[pod["metadata"]["labels"][_COMPONENT]].append(pod)
         return found
@@ -170,7 +174,7 @@ class Cluster:
         while True:
             # Without the API server nobody in a cluster does anything; conflicts are tried again in the next round.
             with contextlib.suppress(httpx.HTTPError):
-                for component in (PREFILL, DECODE):
+                for component in self.workers:
                     await self._follow(component)
                 await self._look_after_pods()
             await asyncio.sleep(_EVERY_S)
@@ -179,7 +183,7 @@ class Cluster:
         """Take one adapter's replicas into the deployment; make the adapter if it is not there yet."""
         dgd = await self.get(self.dgd)
         spec = self._components(dgd)[component]
-        self.asked.append(tuple(self._components(dgd)[one]["replicas"] for one in (PREFILL, DECODE)))
+        self.asked.append(tuple(self._components(dgd)[one]["replicas"] for one in self.workers))
         if "scalingAdapter" not in spec:
             return
         found = await self._http.get(self.adapter(component))
@@ -205,7 +209,7 @@ class Cluster:
     async def _look_after_pods(self):
         dgd, pods = await self.get(self.dgd), await self.pods()
         states = {}
-        for component in (PREFILL, DECODE):
+        for component in self.workers:
             asked = self._components(dgd)[component]["replicas"]
             live = [pod for pod in pods[component] if "deletionTimestamp" not in pod["metadata"]]
             for _ in range(asked - len(live)):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -96,6 +98,16 @@ class KubeApiServer:
             self._server.kill()
             self._server.wait()
             self._server = None
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """The API server takes requests and answers none."""
+        os.kill(self._server.pid, signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self._server.pid, os.WSTOPPED | os.WNOWAIT)
+            yield
+        finally:
+            os.kill(self._server.pid, signal.SIGCONT)
 
     def stop(self):
         """End both."""

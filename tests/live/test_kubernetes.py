@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from profiles import sample_profile_dir
-from tests.kubernetes.cluster import DECODE, MODEL, PREFILL, Cluster, deployment
+from tests.kubernetes.cluster import DECODE, MODEL, PREFILL, WORKER, Cluster, deployment
 
 pytestmark = pytest.mark.live
 
@@ -130,7 +130,10 @@ async def begin(kube_api_server, frontends, tmp_path, free_port):
         async def story(version="v1beta1", load=IDLE, **how):
             namespace = await asyncio.to_thread(kube_api_server.namespace, f"ml-{uuid.uuid4().hex[:8]}")
             await asyncio.to_thread(kube_api_server.kubectl, "apply", "-n", namespace, "-f", str(RIGHTS))
-            cluster = await stack.enter_async_context(Cluster(kube_api_server, namespace, DGD, version))
+            cluster = Cluster(kube_api_server, namespace, DGD, version)
+            if how.get("aggregated"):
+                cluster.workers = (WORKER,)
+            await stack.enter_async_context(cluster)
             await cluster.create(deployment(DGD, version, **how))
             [frontend] = await frontends(1)
             pod = Pod(kube_api_server, namespace, frontend, tmp_path, free_port())
@@ -229,6 +232,17 @@ async def test_workers_follow_the_load_within_the_budget_at_every_instant(begin,
     assert await story.pod.stop() == 0
 
 
+@pytest.mark.parametrize("version", ["v1alpha1", "v1beta1"])
+async def test_one_pool_that_serves_both_phases_follows_the_load(begin, version):
+    story = await begin(version, aggregated=True)
+    await story.pod.start(mode="agg")
+    story.load = PROMPTS
+    await story.until_asked(lambda workers: workers >= 5, "many workers")
+    story.load = IDLE
+    await story.until_asked(lambda workers: workers == 1, "one worker")
+    assert max(map(sum, story.cluster.asked)) <= BUDGET
+
+
 async def test_a_rolling_update_is_not_cut_down_and_stuck_workers_freeze_nothing(begin):
     story = await begin(load=PROMPTS)
     cluster, pod = story.cluster, story.pod
@@ -300,6 +314,11 @@ async def test_it_outlives_the_api_server_and_its_token(begin, kube_api_server):
     finally:
         await asyncio.to_thread(kube_api_server.resume)
     await story.until_asked(lambda prefill, decode: prefill >= 5, "it scales as soon as it can")
+
+    with kube_api_server.frozen():
+        since = len(pod.entries)
+        await story.until(lambda: pod.said("workers unknown", since), "it waits no longer than it has to")
+    await story.until_rounds(2)
 
     account = f"/api/v1/namespaces/{cluster.namespace}/serviceaccounts/{ACCOUNT}"
     await asyncio.to_thread(kube_api_server.request, "DELETE", account)
