@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from profiles.engine import ProfileError
@@ -67,9 +68,9 @@ def locate(directory: str, select: Mapping[str, Mapping[str, str]]) -> Location:
     """Understand the value of ``--profile-results-dir``.
 
     Args:
-        directory: A folder, or ``use-pre-swept-results:`` with gpu_type, framework, model, tp, dp, pp, block_size,
-            max_batch_size and gpu_count, separated by colons, as Dynamo 0.9 takes it; the data is then looked up in
-            ``pre_swept_results/<gpu_type>/<framework>/<model>``.
+        directory: A folder, the manifest of a ConfigMap, or ``use-pre-swept-results:`` with gpu_type, framework, model,
+            tp, dp, pp, block_size, max_batch_size and gpu_count, separated by colons, as Dynamo 0.9 takes it; the data
+            is then looked up in ``pre_swept_results/<gpu_type>/<framework>/<model>``.
         select: Columns that a row must match, by role.
 
     Raises:
@@ -96,6 +97,8 @@ def read_role(location: Location, role: str) -> RawData:
     Raises:
         ProfileError: There is none, or it cannot be used.
     """
+    if location.directory.is_file():
+        return _raw_data(location.directory, role, _of_manifest(location.directory, f"{role}_raw_data.json"))
     candidates = (
         location.directory / f"selected_{role}_interpolation" / "raw_data.npz",
         location.directory / f"{role}_raw_data.json",
@@ -115,8 +118,22 @@ def read_meta(directory: Path) -> Mapping[str, Any]:
     Raises:
         ProfileError: It is there but no JSON object.
     """
+    if directory.is_file():
+        return _of_manifest(directory, "meta.json", needed=False)
     file = directory / "meta.json"
     return _read_json(file) if file.is_file() else {}
+
+
+def _of_manifest(file: Path, key: str, *, needed: bool = True) -> dict[str, Any]:
+    """The JSON under a key of a ConfigMap's manifest."""
+    try:
+        manifest = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ProfileError(f"{file} cannot be read as the manifest of a ConfigMap: {error}") from error
+    data = manifest.get("data") if isinstance(manifest, dict) and manifest.get("kind") == "ConfigMap" else None
+    if not isinstance(data, dict) or (needed and key not in data):
+        raise ProfileError(f"{file} is no manifest of a ConfigMap with the key {key!r}; a folder is taken, too")
+    return _object(f"{file}, {key}", str(data[key])) if key in data else {}
 
 
 def _read_npz(file: Path) -> dict[str, Any]:
@@ -129,11 +146,19 @@ def _read_npz(file: Path) -> dict[str, Any]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ProfileError(f"{file} cannot be read as JSON: {error}") from error
+    return _object(str(file), text)
+
+
+def _object(where: str, text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ProfileError(f"{where} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ProfileError(f"{file} holds a {type(content).__name__}; expected an object with the columns as lists")
+        raise ProfileError(f"{where} holds a {type(content).__name__}; expected an object with the columns as lists")
     return content
 
 

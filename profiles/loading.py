@@ -23,7 +23,7 @@ def load_profiles(
     Args:
         directory: Folder with ``selected_{prefill,decode}_interpolation/raw_data.npz``,
             ``{prefill,decode}_raw_data.json`` or pre-swept ``{prefill,decode}.npz``, looked for in this order for each
-            role; or the ``use-pre-swept-results:`` form of Dynamo 0.9.
+            role; the manifest of a ConfigMap with the JSON files; or the ``use-pre-swept-results:`` form of Dynamo 0.9.
         prefill_gpus: GPUs of one prefill engine; left out, what ``meta.json`` says, or else 1.
         decode_gpus: GPUs of one decode engine, likewise.
         prefill_select: Columns that a row of pre-swept prefill data must match.

@@ -44,6 +44,9 @@ def leave(data: ProfileData, folder: Path, layout: str, target: Target) -> None:
     print_sheets([facts(data, engines, target)])
     for warning in engines.warnings:
         print(f"odd: {warning}")  # noqa: T201
+    for role, engine in (("prefill", data.provenance.prefill), ("decode", data.provenance.decode)):
+        if engine.gpus is None:
+            print(f"note: GPUs of a {role} engine were not told and are taken for 1: --{role}-engine-num-gpu")  # noqa: T201
     print(f"wrote {', '.join(map(str, files))}")  # noqa: T201
     print(f"look at it with: python -m planner profile show {folder}")  # noqa: T201
 

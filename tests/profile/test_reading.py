@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from planner.__main__ import main
-from profiles import Provenance, data_of_points, load_profiles, read_data, sample_profile_dir, write_data
+from profiles import ProfileError, Provenance, data_of_points, load_profiles, read_data, sample_profile_dir, write_data
 from profiles.provenance import Engine
 from profiles.synthetic import itl_ms, ttft_ms
 
@@ -118,6 +118,30 @@ def test_a_config_map_holds_what_is_mounted(tmp_path, capsys):
         (tmp_path / name).write_text(text)
     assert json.loads(manifest["data"]["meta.json"])["model"] == "synthetic-8b"
     assert load_profiles(tmp_path).decode.itl_ms(50, 2000) == load_profiles(SAMPLE).decode.itl_ms(50, 2000)
+
+
+def test_a_config_map_is_read_as_it_is(tmp_path, capsys):
+    assert run("convert", SAMPLE, "--to", "configmap", "--output", tmp_path) == 0
+    manifest = tmp_path / "planner-profile-data.yaml"
+    assert run("convert", manifest, "--to", "npz", "--output", tmp_path / "back") == 0
+    assert load_profiles(tmp_path / "back").decode.itl_ms(50, 2000) == load_profiles(SAMPLE).decode.itl_ms(50, 2000)
+    assert read_data(manifest).provenance == read_data(SAMPLE).provenance
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("kind: ConfigMap\ndata: {prefill_raw_data.json: '{'}", "prefill_raw_data.json cannot be read as JSON"),
+        ("kind: ConfigMap\ndata: {other: 1}", "no manifest of a ConfigMap with the key 'prefill_raw_data.json'"),
+        ("kind: Secret\ndata: {}", "no manifest of a ConfigMap"),
+        ("- 1", "no manifest of a ConfigMap"),
+        ("a: [", "cannot be read as the manifest"),
+    ],
+)
+def test_a_manifest_of_something_else_is_refused(tmp_path, content, complaint):
+    (tmp_path / "some.yaml").write_text(content)
+    with pytest.raises(ProfileError, match=complaint):
+        read_data(tmp_path / "some.yaml")
 
 
 def test_a_layout_that_another_would_hide_is_refused(tmp_path, capsys):
