@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from planner.core.decision import Action, Bound, Decision, Explanation, PoolExplanation
 from profiles import EngineProfile, load_profiles, sample_profile_dir
 
 hypothesis_settings.register_profile("planner", deadline=None, derandomize=True, max_examples=100)
@@ -66,6 +67,31 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         for variable in environment_names(name):
             monkeypatch.delenv(variable, raising=False)
+
+
+def _pool(target):
+    return PoolExplanation(
+        previous=None,
+        required=target,
+        target=target,
+        bound_by=Bound.LOAD,
+        correction_factor=1.0,
+        expected_ms=None,
+        observed_ms=None,
+        target_ms=200.0,
+        feasible=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def decision():
+    """Make a decision of so many prefill and decode workers."""
+
+    def make(prefill, decode, time=1_000_000.0):
+        why = Explanation(reason="a test wants it", forecast=None, prefill=_pool(prefill), decode=_pool(decode))
+        return Decision(time=time, action=Action.SCALE, prefill=prefill, decode=decode, explanation=why)
+
+    return make
 
 
 @pytest.fixture(scope="session")

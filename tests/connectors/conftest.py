@@ -8,32 +8,6 @@ import httpx
 import pytest
 
 from connectors.virtual import EmbeddedStore, Listen, VirtualConnector
-from planner.core.decision import Action, Bound, Decision, Explanation, PoolExplanation
-
-
-def _pool(target):
-    return PoolExplanation(
-        previous=None,
-        required=target,
-        target=target,
-        bound_by=Bound.LOAD,
-        correction_factor=1.0,
-        expected_ms=None,
-        observed_ms=None,
-        target_ms=200.0,
-        feasible=True,
-    )
-
-
-@pytest.fixture(scope="session")
-def decision():
-    """Make a decision of so many prefill and decode workers."""
-
-    def make(prefill, decode, time=1_000_000.0):
-        why = Explanation(reason="a test wants it", forecast=None, prefill=_pool(prefill), decode=_pool(decode))
-        return Decision(time=time, action=Action.SCALE, prefill=prefill, decode=decode, explanation=why)
-
-    return make
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from connectors.base import ConnectorError, Outcome
 from connectors.virtual import VirtualClientError, VirtualConnector, VirtualConnectorClient, VirtualDecision
 from connectors.virtual.etcd import DecidingStore, EtcdAccess, EtcdError, EtcdGateway, FollowingStore
 from planner import Workers
-from planner.core.decision import Action, Bound, Decision, Explanation, PoolExplanation
 
 PATIENCE_S = 20.0
 
@@ -36,24 +35,6 @@ async def until(holds, within_s=PATIENCE_S):
             return result
         assert time.monotonic() < deadline, f"still not so after {within_s} s"
         await asyncio.sleep(0.02)
-
-
-def decide(prefill, decode):
-    def pool(target):
-        return PoolExplanation(
-            previous=None,
-            required=target,
-            target=target,
-            bound_by=Bound.LOAD,
-            correction_factor=1.0,
-            expected_ms=None,
-            observed_ms=None,
-            target_ms=200.0,
-            feasible=True,
-        )
-
-    why = Explanation(reason="a test wants it", forecast=None, prefill=pool(prefill), decode=pool(decode))
-    return Decision(time=time.time(), action=Action.SCALE, prefill=prefill, decode=decode, explanation=why)
 
 
 class Wire:
@@ -181,9 +162,9 @@ async def test_nothing_is_written_before_the_first_decision(planner, wire):
     assert await wire.everything() == {}
 
 
-async def test_a_decision_is_three_keys_in_one_transaction_on_one_lease(planner, wire):
+async def test_a_decision_is_three_keys_in_one_transaction_on_one_lease(planner, wire, decision):
     connector = await planner()
-    assert (await connector.apply(decide(3, 5))).outcome is Outcome.APPLIED
+    assert (await connector.apply(decision(3, 5))).outcome is Outcome.APPLIED
     kept = await wire.everything()
     assert {name: value for name, (value, _, _) in kept.items()} == {
         "num_prefill_workers": "3",
@@ -195,13 +176,13 @@ async def test_a_decision_is_three_keys_in_one_transaction_on_one_lease(planner,
     assert await wire.ttl(lease) == 30
 
 
-async def test_dynamos_client_lets_the_next_decision_out(planner, wire):
+async def test_dynamos_client_lets_the_next_decision_out(planner, wire, decision):
     connector = await planner()
-    await connector.apply(decide(3, 5))
-    assert (await connector.apply(decide(4, 6))).outcome is Outcome.WAITING
+    await connector.apply(decision(3, 5))
+    assert (await connector.apply(decision(4, 6))).outcome is Outcome.WAITING
     assert (await wire.values())["decision_id"] == "0"
     await wire.put(await wire.lease(), scaled_decision_id=0)
-    assert (await connector.apply(decide(4, 6))).outcome is Outcome.APPLIED
+    assert (await connector.apply(decision(4, 6))).outcome is Outcome.APPLIED
     assert await wire.values() == {
         "num_prefill_workers": "4",
         "num_decode_workers": "6",
@@ -210,16 +191,16 @@ async def test_dynamos_client_lets_the_next_decision_out(planner, wire):
     }
 
 
-async def test_the_same_targets_again_write_nothing(planner, wire):
+async def test_the_same_targets_again_write_nothing(planner, wire, decision):
     connector = await planner()
-    await connector.apply(decide(3, 5))
+    await connector.apply(decision(3, 5))
     before = await wire.everything()
-    assert (await connector.apply(decide(3, 5))).outcome is Outcome.UNCHANGED
+    assert (await connector.apply(decision(3, 5))).outcome is Outcome.UNCHANGED
     assert await wire.everything() == before
 
 
-async def test_an_aggregated_deployment_has_no_prefill_workers(planner, orchestrator, wire):
-    await (await planner()).apply(decide(0, 4))
+async def test_an_aggregated_deployment_has_no_prefill_workers(planner, orchestrator, wire, decision):
+    await (await planner()).apply(decision(0, 4))
     assert (await wire.values())["num_prefill_workers"] == "0"
     assert await soon(orchestrator().wait()) == VirtualDecision(0, 4, 0)
 
@@ -257,42 +238,44 @@ async def test_values_that_make_no_sense_count_as_not_there(orchestrator, wire, 
     assert await orchestrator().get() == VirtualDecision(-1, -1, -1)
 
 
-async def test_our_planner_goes_on_where_a_dynamo_planner_stopped(planner, wire):
+async def test_our_planner_goes_on_where_a_dynamo_planner_stopped(planner, wire, decision):
     await wire.put(await wire.lease(), num_prefill_workers=2, num_decode_workers=7, decision_id=4)
     connector = await planner()
-    assert (await connector.apply(decide(2, 7))).outcome is Outcome.UNCHANGED
+    assert (await connector.apply(decision(2, 7))).outcome is Outcome.UNCHANGED
     await wire.put(scaled_decision_id=4)
-    await connector.apply(decide(3, 7))
+    await connector.apply(decision(3, 7))
     assert (await wire.values())["decision_id"] == "5"
 
 
-async def test_a_number_that_was_acknowledged_before_is_not_used_again(planner, orchestrator, wire):
+async def test_a_number_that_was_acknowledged_before_is_not_used_again(planner, orchestrator, wire, decision):
     """A planner without memory must not make decisions that every client takes for done."""
     await wire.put(scaled_decision_id=9)
     connector = await planner()
-    await connector.apply(decide(3, 5))
+    await connector.apply(decision(3, 5))
     assert await soon(orchestrator().wait()) == VirtualDecision(3, 5, 10)
 
 
 # Leases.
 
 
-async def test_a_restarted_planner_reads_the_state_back(planner, orchestrator, wire):
+async def test_a_restarted_planner_reads_the_state_back(planner, orchestrator, wire, decision):
     first = await planner()
-    await first.apply(decide(3, 5))
+    await first.apply(decision(3, 5))
     await first.close()
     assert (await wire.values())["decision_id"] == "0", "the decision stands while the planner restarts"
     second = await planner()
-    assert (await second.apply(decide(3, 5))).outcome is Outcome.UNCHANGED
+    assert (await second.apply(decision(3, 5))).outcome is Outcome.UNCHANGED
     client = orchestrator()
     await client.complete(await soon(client.wait()))
-    await second.apply(decide(4, 5))
+    await second.apply(decision(4, 5))
     assert await soon(client.wait()) == VirtualDecision(4, 5, 1)
 
 
-async def test_keys_vanish_with_their_writer_and_the_next_planner_goes_on_counting(planner, orchestrator, wire):
+async def test_keys_vanish_with_their_writer_and_the_next_planner_goes_on_counting(
+    planner, orchestrator, wire, decision
+):
     first = await planner(lease_ttl_s=2)
-    await first.apply(decide(3, 5))
+    await first.apply(decision(3, 5))
     client = orchestrator()
     newest = await soon(client.wait())
     await crash(first.store)
@@ -301,7 +284,7 @@ async def test_keys_vanish_with_their_writer_and_the_next_planner_goes_on_counti
     await client.complete(newest)  # carried out, though who ordered it is gone
     second = await planner()
     assert (await second.workers()).decode == Workers(5)
-    await second.apply(decide(6, 6))
+    await second.apply(decision(6, 6))
     assert await soon(client.wait()) == VirtualDecision(6, 6, 1)
 
 
@@ -309,12 +292,12 @@ async def _empty(wire):
     return await wire.values() == {}
 
 
-async def test_a_second_planner_stands_by_and_takes_over_when_the_first_is_gone(planner, orchestrator):
+async def test_a_second_planner_stands_by_and_takes_over_when_the_first_is_gone(planner, orchestrator, decision):
     first = await planner(lease_ttl_s=2)
-    await first.apply(decide(3, 5))
+    await first.apply(decision(3, 5))
     second = await planner()
     assert not second.leading
-    standby = await second.apply(decide(9, 9))
+    standby = await second.apply(decision(9, 9))
     assert standby.outcome is Outcome.STANDBY
     assert "this planner stands by" in standby.detail
     assert (await second.workers()).decode == (await first.workers()).decode, "it sees what runs all the same"
@@ -322,9 +305,9 @@ async def test_a_second_planner_stands_by_and_takes_over_when_the_first_is_gone(
     await until(lambda: second.leading and second.store._led)
     client = orchestrator()
     await client.complete(await soon(client.wait()))
-    await second.apply(decide(9, 9))
+    await second.apply(decision(9, 9))
     assert await soon(client.wait()) == VirtualDecision(9, 9, 1)
-    assert (await first.apply(decide(1, 1))).outcome is Outcome.STANDBY
+    assert (await first.apply(decision(1, 1))).outcome is Outcome.STANDBY
 
 
 async def test_closing_a_planner_hands_over_at_once(planner):
@@ -335,9 +318,9 @@ async def test_closing_a_planner_hands_over_at_once(planner):
     await until(lambda: second.leading)
 
 
-async def test_a_lost_lease_is_no_lost_decision(planner, orchestrator, wire):
+async def test_a_lost_lease_is_no_lost_decision(planner, orchestrator, wire, decision):
     connector = await planner()
-    await connector.apply(decide(3, 5))
+    await connector.apply(decision(3, 5))
     client = orchestrator()
     await client.complete(await soon(client.wait()))
     await client.report_workers(prefill=Workers(3), decode=Workers(4, pending=1))
@@ -363,9 +346,9 @@ async def _workers(connector, decode):
         return False
 
 
-async def test_a_key_deleted_by_hand_comes_back(planner, wire):
+async def test_a_key_deleted_by_hand_comes_back(planner, wire, decision):
     connector = await planner()
-    await connector.apply(decide(3, 5))
+    await connector.apply(decision(3, 5))
     await wire.delete("decision_id")
     await until(lambda: _has(wire, "decision_id", "0"))
 
@@ -374,9 +357,9 @@ async def _has(wire, name, value):
     return (await wire.values()).get(name) == value
 
 
-async def test_an_acknowledgement_lives_as_long_as_its_client(planner, orchestrator, etcd, namespace):
+async def test_an_acknowledgement_lives_as_long_as_its_client(planner, orchestrator, etcd, namespace, decision):
     connector = await planner()
-    await connector.apply(decide(3, 5))
+    await connector.apply(decision(3, 5))
     script = (
         "import sys, time\n"
         "from connectors.virtual import BlockingVirtualClient, VirtualConnectorClient\n"
@@ -403,7 +386,7 @@ async def test_an_acknowledgement_lives_as_long_as_its_client(planner, orchestra
     assert await soon(other.wait()) == VirtualDecision(3, 5, 0), "somebody else has to see to it now"
     assert (await connector.store.read()).acknowledged, "the planner remembers"
     await other.complete(VirtualDecision(3, 5, 0))
-    assert (await connector.apply(decide(4, 5))).outcome is Outcome.APPLIED
+    assert (await connector.apply(decision(4, 5))).outcome is Outcome.APPLIED
 
 
 async def test_a_report_lives_as_long_as_its_client(planner, orchestrator):
@@ -418,19 +401,19 @@ async def test_a_report_lives_as_long_as_its_client(planner, orchestrator):
 # Outages.
 
 
-async def test_an_etcd_that_restarts_is_waited_for(planner, orchestrator, etcd_servers):
+async def test_an_etcd_that_restarts_is_waited_for(planner, orchestrator, etcd_servers, decision):
     (server,) = etcd_servers()
     connector, client = await planner(server.url), orchestrator(server.url)
-    await connector.apply(decide(3, 5))
+    await connector.apply(decision(3, 5))
     await client.complete(await soon(client.wait()))
     waiting = asyncio.ensure_future(client.wait())
     await asyncio.sleep(0.1)
     server.stop()
     assert (await connector.workers()).decode == Workers(5), "what was last seen"
     with pytest.raises(ConnectorError, match="does not answer"):
-        await connector.apply(decide(4, 5))
+        await connector.apply(decision(4, 5))
     await asyncio.to_thread(server.start)
-    await until(lambda: _applied(connector, decide(4, 5)))
+    await until(lambda: _applied(connector, decision(4, 5)))
     assert await soon(waiting) == VirtualDecision(4, 5, 1)
     await soon(client.complete(VirtualDecision(4, 5, 1)))
     assert (await connector.store.read()).acknowledged
@@ -441,10 +424,10 @@ async def _applied(connector, decision):
         return (await connector.apply(decision)).outcome in {Outcome.APPLIED, Outcome.UNCHANGED}
 
 
-async def test_an_etcd_that_lost_everything_is_filled_again(planner, orchestrator, etcd_servers, namespace):
+async def test_an_etcd_that_lost_everything_is_filled_again(planner, orchestrator, etcd_servers, namespace, decision):
     (server,) = etcd_servers()
     connector, client = await planner(server.url), orchestrator(server.url)
-    await connector.apply(decide(3, 5))
+    await connector.apply(decision(3, 5))
     await client.complete(await soon(client.wait()))
     server.stop()
     server.wipe()
@@ -460,16 +443,16 @@ async def test_an_etcd_that_lost_everything_is_filled_again(planner, orchestrato
     await wire.http.aclose()
 
 
-async def test_a_planner_starts_before_its_etcd(planner, orchestrator, etcd_servers):
+async def test_a_planner_starts_before_its_etcd(planner, orchestrator, etcd_servers, decision):
     (server,) = etcd_servers(started=False)
     client = orchestrator(server.url)
     waiting = asyncio.ensure_future(client.wait())
     connector = await planner(server.url)
     assert "does not answer" in connector.warnings[0]
     with pytest.raises(ConnectorError, match="does not answer"):
-        await connector.apply(decide(3, 5))
+        await connector.apply(decision(3, 5))
     await asyncio.to_thread(server.start)
-    await until(lambda: _applied(connector, decide(3, 5)))
+    await until(lambda: _applied(connector, decision(3, 5)))
     assert await soon(waiting) == VirtualDecision(3, 5, 0)
 
 
@@ -499,37 +482,37 @@ async def test_a_compaction_between_reading_and_watching_is_survived(etcd, names
         await store.close()
 
 
-async def test_compaction_of_the_whole_history_disturbs_nobody(planner, orchestrator, wire):
+async def test_compaction_of_the_whole_history_disturbs_nobody(planner, orchestrator, wire, decision):
     connector, client = await planner(), orchestrator()
     for number in range(3):
-        await connector.apply(decide(number + 1, 5))
+        await connector.apply(decision(number + 1, 5))
         await wire.compact()
         newest = await soon(client.wait())
         assert newest == VirtualDecision(number + 1, 5, number)
         await client.complete(newest)
 
 
-async def test_a_member_that_fails_is_left_for_another(planner, orchestrator, etcd_servers):
+async def test_a_member_that_fails_is_left_for_another(planner, orchestrator, etcd_servers, decision):
     servers = etcd_servers(3)
     urls = [server.url for server in servers]
     access = EtcdAccess(endpoints=urls, timeout_s=1.0)
     connector, client = await planner(access=access), orchestrator(access=access)
-    await connector.apply(decide(3, 5))
+    await connector.apply(decision(3, 5))
     await client.complete(await soon(client.wait()))
     waiting = asyncio.ensure_future(client.wait())
     await asyncio.sleep(0.1)
     servers[0].stop()  # the first endpoint of both, and perhaps the leader
-    await until(lambda: _applied(connector, decide(4, 5)))
+    await until(lambda: _applied(connector, decision(4, 5)))
     assert await soon(waiting) == VirtualDecision(4, 5, 1)
     servers[1].stop()  # no majority: nothing can be decided any more, and nothing breaks
-    assert not await _applied(connector, decide(5, 5))
+    assert not await _applied(connector, decision(5, 5))
     await asyncio.to_thread(servers[1].start)
     await soon(client.complete(VirtualDecision(4, 5, 1)))
-    await until(lambda: _applied(connector, decide(5, 5)))
+    await until(lambda: _applied(connector, decision(5, 5)))
     assert await soon(client.wait()) == VirtualDecision(5, 5, 2)
 
 
-async def test_who_waits_asks_nothing(orchestrator, planner, etcd_servers):
+async def test_who_waits_asks_nothing(orchestrator, planner, etcd_servers, decision):
     """Waiting is a watch: etcd is not asked again and again."""
     (server,) = etcd_servers()
     connector, client = await planner(server.url, lease_ttl_s=600), orchestrator(server.url, lease_ttl_s=600)
@@ -538,7 +521,7 @@ async def test_who_waits_asks_nothing(orchestrator, planner, etcd_servers):
     before = await _calls(server.url)
     await asyncio.sleep(1.0)
     assert await _calls(server.url) == before
-    await connector.apply(decide(3, 5))
+    await connector.apply(decision(3, 5))
     assert await soon(waiting) == VirtualDecision(3, 5, 0)
 
 
@@ -553,16 +536,16 @@ async def _calls(url):
 # Who may.
 
 
-async def test_user_and_password(planner, orchestrator, etcd_servers, namespace):
+async def test_user_and_password(planner, orchestrator, etcd_servers, namespace, decision):
     (server,) = etcd_servers()
     await _enable_auth(Wire(server.url, namespace), namespace)
     access = EtcdAccess(endpoints=[server.url], username="planner", password="secret")
     connector, client = await planner(access=access), orchestrator(access=access)
-    await connector.apply(decide(3, 5))
+    await connector.apply(decision(3, 5))
     await client.complete(await soon(client.wait()))
     server.stop()
     await asyncio.to_thread(server.start)  # forgets every token it gave
-    await until(lambda: _applied(connector, decide(4, 5)))
+    await until(lambda: _applied(connector, decision(4, 5)))
     assert await soon(client.wait()) == VirtualDecision(4, 5, 1)
     assert "etcd 3" in await connector.store.check()
     wrong = EtcdAccess(endpoints=[server.url], username="planner", password="guess")
@@ -593,13 +576,13 @@ async def _enable_auth(wire, namespace):
     await wire.http.aclose()
 
 
-async def test_tls_with_client_certificates(planner, orchestrator, etcd_servers, tls):
+async def test_tls_with_client_certificates(planner, orchestrator, etcd_servers, tls, decision):
     (server,) = etcd_servers(scheme="https", options=tls.etcd_options)
     access = EtcdAccess(
         endpoints=[server.url], ca_file=tls.ca_file, cert_file=tls.client_cert_file, key_file=tls.client_key_file
     )
     connector, client = await planner(access=access), orchestrator(access=access)
-    await connector.apply(decide(3, 5))
+    await connector.apply(decision(3, 5))
     assert await soon(client.wait()) == VirtualDecision(3, 5, 0)
     missing = EtcdAccess(endpoints=[server.url], ca_file=tls.ca_file, cert_file=tls.ca_file.with_name("none.pem"))
     with pytest.raises(EtcdError, match="cannot be loaded"):
