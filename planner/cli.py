@@ -292,6 +292,8 @@ def default_text(name: str, field: FieldInfo) -> str:
     if name == "state_dir":
         return "sla-planner in the user's state folder"
     default = field.default
+    if isinstance(default, tuple):
+        return ", ".join(map(str, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
