@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connectors.base import ConnectorError
+from planner.log import get_logger
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -23,9 +24,12 @@ _LARGEST_BODY_BYTES = 16 * 1024
 # Longest time that a connection may be idle, or take to send the head of a request.
 _IDLE_S = 20.0
 _HANDSHAKE_S = 10.0
+_RENEW_EVERY_S = 60.0
 _MOST_CONNECTIONS = 4096
 # File descriptors that the rest of the process needs.
 _RESERVED_FILES = 128
+
+log = get_logger("planner.virtual.listen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +77,24 @@ class Listen:
         if self.cert_file is None:
             return None
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.load_certificate(context)
+        return context
+
+    def load_certificate(self, context: ssl.SSLContext) -> None:
+        """Serve the certificate as it is now to whoever connects from now on.
+
+        Raises:
+            ConnectorError: The certificate or its key cannot be loaded.
+        """
         try:
-            context.load_cert_chain(self.cert_file, self.key_file)
+            context.load_cert_chain(str(self.cert_file), self.key_file)
         except (OSError, ssl.SSLError) as error:
             raise ConnectorError(f"--virtual-tls-cert-file {self.cert_file} cannot be loaded: {error}") from error
-        return context
+
+    def certificate_written(self) -> tuple[int, ...]:
+        """What changes when the certificate or its key is written anew."""
+        files = [file for file in (self.cert_file, self.key_file) if file is not None]
+        return tuple(file.stat().st_mtime_ns for file in files if file.exists())
 
 
 def is_loopback(host: str) -> bool:
@@ -106,6 +123,7 @@ class ApiServer:
         self._rate_limit_rps = rate_limit_rps
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._renewing: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str | None:
@@ -147,6 +165,23 @@ class ApiServer:
             raise ConnectorError(
                 f"--virtual-listen {self._listen.host}:{self._listen.port} cannot be had: {error}"
             ) from error
+        if context is not None:
+            self._renewing = asyncio.create_task(self._renew(context), name="virtual certificate")
+
+    async def _renew(self, context: ssl.SSLContext) -> None:
+        """Take in a certificate that is renewed; it expires sooner than planners end."""
+        loaded = self._listen.certificate_written()
+        while True:
+            await asyncio.sleep(_RENEW_EVERY_S)
+            written = self._listen.certificate_written()
+            if written == loaded:
+                continue
+            loaded = written
+            try:
+                self._listen.load_certificate(context)
+                log.info("certificate renewed", file=str(self._listen.cert_file))
+            except ConnectorError as error:
+                log.warning("certificate not renewed; the old one is served", detail=str(error))
 
     def _application(self) -> web.Application:
         from aiohttp import web  # noqa: PLC0415
@@ -172,6 +207,10 @@ class ApiServer:
 
     async def close(self) -> None:
         """Stop listening and wake who waits; may be called without ``start``."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+            self._renewing = None
         if self._server is not None:
             self._server.close()
             self._server = None

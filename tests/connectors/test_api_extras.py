@@ -13,6 +13,7 @@ import yaml
 
 from connectors.base import ConnectorError, Outcome
 from connectors.virtual import Listen, VirtualClientError, VirtualConnectorClient, VirtualDecision
+from connectors.virtual import listen as listen_module
 from planner import Workers
 
 DECISION = "/api/v1/decision"
@@ -155,6 +156,27 @@ async def test_tls(make_connector, tls, decision):
     assert connector.url
     async with httpx.AsyncClient(verify=old) as http:
         assert (await http.get(f"{connector.url}{DECISION}")).status_code == 401
+
+
+async def test_a_renewed_certificate_is_served_without_a_restart(make_connector, tls, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(listen_module, "_RENEW_EVERY_S", 0.02)
+    cert_file = tmp_path / "tls.pem"
+    old = tls.key_file.read_bytes() + tls.cert_file.read_bytes()
+    new = tls.client_key_file.read_bytes() + tls.client_cert_file.read_bytes()
+    cert_file.write_bytes(old)
+    connector = make_connector(listen=Listen("127.0.0.1", 0, cert_file=cert_file))
+    await connector.start()
+    address = ("127.0.0.1", httpx.URL(connector.url).port)
+    served = await asyncio.to_thread(ssl.get_server_certificate, address)
+    cert_file.write_bytes(b"half a certif")
+    async with asyncio.timeout(10):
+        while "certificate not renewed" not in caplog.text:
+            await asyncio.sleep(0.02)
+    assert await asyncio.to_thread(ssl.get_server_certificate, address) == served
+    cert_file.write_bytes(new)
+    async with asyncio.timeout(10):
+        while await asyncio.to_thread(ssl.get_server_certificate, address) == served:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_certificate_that_cannot_be_loaded_is_a_connector_error(make_connector, tls):
