@@ -9,6 +9,7 @@ occupies it as the tokens would an engine, and answers how long that took. SIGTE
 import argparse
 import json
 import signal
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,6 +65,11 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = False  # closing waits for the requests that are being served
     request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Who hung up before the answer is no trouble of the worker."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def main() -> None:
