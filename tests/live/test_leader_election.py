@@ -89,7 +89,7 @@ async def cluster(request, tmp_path):
         stop = server.stop
     api = KubernetesApi(Access(kubeconfig=admin))
     await api.start()
-    yield api, namespace, planner
+    yield api, namespace, planner, server
     await api.close()
     if stop is not None:
         await stop()
@@ -98,7 +98,7 @@ async def cluster(request, tmp_path):
 @pytest.fixture
 async def deployment(cluster, frontends):
     """A deployment that an operator looks after, with scaling adapters, and a load that comes and goes."""
-    api, namespace, _ = cluster
+    api, namespace, *_ = cluster
     body = yaml.safe_load((EXAMPLES / "dgd" / "vllm-v1alpha1.yaml").read_text(encoding="utf-8"))
     await api.create(DEPLOYMENTS, namespace, body)
     for name, service in body["spec"]["services"].items():
@@ -125,7 +125,7 @@ async def deployment(cluster, frontends):
 
 @pytest.fixture
 def start(cluster, deployment, free_port, tmp_path):
-    _, namespace, kubeconfig = cluster
+    _, namespace, kubeconfig, _ = cluster
     started = []
 
     def begin(name):
@@ -164,7 +164,7 @@ async def until(condition, what, *, watch=()):
 
 
 async def lease(cluster):
-    api, namespace, _ = cluster
+    api, namespace, *_ = cluster
     return (await api.get(LEASES, namespace, f"sla-planner-{DGD}"))["spec"]
 
 
@@ -199,6 +199,24 @@ async def test_a_frozen_leader_is_followed_and_never_scales_beside_its_follower(
     assert await asyncio.to_thread(second.process.wait, PATIENCE_S) == 0
     await until(scales_again(first), "and scales")
     assert (await lease(cluster))["leaseTransitions"] == held["leaseTransitions"] + 1
+
+
+async def test_a_leader_without_an_api_server_stops_in_time_and_goes_on_after(cluster, start):
+    server = cluster[3]
+    if isinstance(server, FakeApiServer):
+        pytest.skip("no kube-apiserver to end: KUBEBUILDER_ASSETS names no folder with one")
+    leader = start("only")
+    await until(leader.leading, "it leads")
+    await until(leader.applied, "it scales")
+    transitions = (await lease(cluster))["leaseTransitions"]
+    await asyncio.to_thread(server.kill)
+    await until(lambda: deposed(leader), "it says that it leads no more")
+    assert not await leader.leading()
+    applied = leader.applied()
+    await asyncio.to_thread(server.resume)
+    await until(leader.leading, "it leads again")
+    await until(lambda: leader.applied() > applied, "it scales again")
+    assert (await lease(cluster))["leaseTransitions"] == transitions, "nobody else was there"
 
 
 def scales_again(daemon):
