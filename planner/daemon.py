@@ -25,6 +25,7 @@ from planner.report.server import ReportServer
 from planner.report.store import HistoryStore, Life
 from planner.settings import NO_BUDGET, Settings, flag, reloadable_names
 from planner.sources.base import Source
+from planner.tracing import NoTracing, Tracing, decided_attributes, seen_attributes
 from predictors import ProcessFitter
 
 _STOP_GRACE_S = 0.8
@@ -60,6 +61,7 @@ class PlannerDaemon:
         reload: Callable[[], Settings] | None = None,
         on_record: Callable[[Record], None] | None = None,
         store: HistoryStore | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Make a daemon that has not started.
 
@@ -72,6 +74,7 @@ class PlannerDaemon:
             on_record: Called after each adjustment with what happened; must not block.
             store: The file that the history is kept in, such as ``planner.assembly.make_store`` gives; in memory only
                 if left out.
+            tracing: What follows adjustments, such as ``planner.tracing.OpenTelemetryTracing``; nothing if left out.
 
         Raises:
             ProfileError, TraceError: The profile, or the trace to warm up with, cannot be used.
@@ -86,6 +89,7 @@ class PlannerDaemon:
         self.metrics = PlannerMetrics()
         self._export_settings()
         self.metrics.leader.set_function(lambda: float(self.connector.leading))
+        self.tracing = tracing or NoTracing()
         self.history = History(settings.decision_history, store, on_failure=self._history_failed)
         self._meter = self._make_meter()
         self._reload = reload
@@ -259,6 +263,12 @@ class PlannerDaemon:
 
     async def react(self, span_s: float) -> Decision:
         """Look at the last ``span_s`` seconds, and raise the targets if they are too low for what comes in."""
+        with self.tracing.span("reaction") as span:
+            decision = await self._react(span_s)
+            span.note(**decided_attributes(decision))
+            return decision
+
+    async def _react(self, span_s: float) -> Decision:
         started = self.clock.now()
         seen, counts = await asyncio.gather(self.source.observe(span_s), self._count_workers())
         self._meter.read(seen.time, counts)
@@ -293,12 +303,19 @@ class PlannerDaemon:
     async def tick(self) -> Record:
         """One adjustment: observe, learn, decide, hand over."""
         started = self.clock.now()
-        observation = await self._observe()
-        self.planner.learn(observation)
-        await self._await_fits()
-        decision = self.planner.decide(observation)
-        self.metrics.decided(decision)
-        record = await self._carry_out(observation, decision, started, Kind.ADJUSTMENT)
+        with self.tracing.span("adjustment") as whole:
+            with self.tracing.span("observe") as span:
+                observation = await self._observe()
+                span.note(**seen_attributes(observation), errors=len(self.source.status.errors))
+            with self.tracing.span("learn"):
+                self.planner.learn(observation)
+                await self._await_fits()
+            with self.tracing.span("decide") as span:
+                decision = self.planner.decide(observation)
+                span.note(**decided_attributes(decision))
+            self.metrics.decided(decision)
+            record = await self._carry_out(observation, decision, started, Kind.ADJUSTMENT)
+            whole.note(action=decision.action.value, reason=decision.explanation.reason, record=record.id)
         self._adjusted = True
         self._report(record)
         return record
@@ -306,8 +323,12 @@ class PlannerDaemon:
     async def _carry_out(self, observation: Observation, decision: Decision, started: float, kind: Kind) -> Record:
         """Hand a decision over, once it is on the disk, and remember what became of it."""
         record = self._record(observation, decision, started, kind)
-        announced = await self.history.announce(record) if self._to_hand_over(decision) else None
-        applied = await self._hand_over(decision)
+        with self.tracing.span("apply") as span:
+            handing_over = self._to_hand_over(decision)
+            announced = await self.history.announce(record) if handing_over else None
+            applied = await self._hand_over(decision)
+            outcome = "unreachable" if handing_over else "nothing to do"
+            span.note(outcome=applied.outcome.value if applied else outcome)
         return await self.history.add(
             replace(record, applied=applied, duration_s=self.clock.now() - started), announced
         )

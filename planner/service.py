@@ -15,6 +15,7 @@ from planner.daemon import PlannerDaemon
 from planner.log import get_logger, logging_to
 from planner.simulation.trace import TraceError
 from planner.sources.base import SourceError
+from planner.tracing import Tracing, TracingError, tracing_to
 from profiles import ProfileError
 
 log = get_logger("planner.service")
@@ -31,20 +32,24 @@ def run(invocation: Invocation) -> int:
     """
     settings = invocation.settings
     try:
-        with logging_to(level=settings.log_level, style=settings.log_format, directory=settings.log_dir):
-            asyncio.run(_serve(invocation))
-    except (ConfigurationError, ProfileError, TraceError, SourceError, ConnectorError, OSError) as error:
+        with (
+            logging_to(level=settings.log_level, style=settings.log_format, directory=settings.log_dir),
+            tracing_to(settings) as tracing,
+        ):
+            asyncio.run(_serve(invocation, tracing))
+    except (TracingError, ConfigurationError, ProfileError, TraceError, SourceError, ConnectorError, OSError) as error:
         print(f"python -m planner: error: {error}", file=sys.stderr)  # noqa: T201 - logging has ended
         return EXIT_BAD_CONFIGURATION
     return 0
 
 
-async def _serve(invocation: Invocation) -> None:
+async def _serve(invocation: Invocation, tracing: Tracing) -> None:
     settings = invocation.settings
     daemon = PlannerDaemon(
         settings,
         reload=lambda: parse(invocation.arguments, os.environ).settings,
         store=make_store(settings),
+        tracing=tracing,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

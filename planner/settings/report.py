@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from planner.settings.options import OptionGroup, option
+from planner.settings.options import OptionGroup, WebAddress, option
 
 
 class ReportOptions(OptionGroup):
     """What the planner tells of itself."""
 
-    title: ClassVar[str] = "Logs and metrics"
+    title: ClassVar[str] = "Logs, metrics and traces"
 
     metric_reporting_prometheus_port: int = option(
         0,
@@ -30,6 +30,14 @@ class ReportOptions(OptionGroup):
     metric_reporting_host: str = option("0.0.0.0", "Address that these ports listen on.")  # noqa: S104
     decision_history: int = option(
         500, "Decisions kept in memory for /api/v1/decisions.", unit="decisions", ge=1, le=100_000
+    )
+    traces: Literal["none", "otlp"] = option(
+        "none", "Export OpenTelemetry traces of adjustments over OTLP/HTTP; needs sla-planner[traces] installed."
+    )
+    traces_endpoint: WebAddress | None = option(
+        None,
+        "Where they go, such as http://collector:4318/v1/traces. Left out: as OTEL_EXPORTER_OTLP_ENDPOINT says, or "
+        "http://localhost:4318/v1/traces.",
     )
     log_dir: Path | None = option(None, "Folder for a rotated log file beside the console.")
     log_level: Literal["debug", "info", "warning", "error"] = option("info", "Least severe message shown.")

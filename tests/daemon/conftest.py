@@ -80,7 +80,7 @@ def ledger():
 
 @pytest.fixture
 def make_daemon(clock, ledger, unused_settings):
-    def make(story, *, rounds=None, reload=None, store=None, connector=None, **options):
+    def make(story, *, rounds=None, reload=None, store=None, tracing=None, connector=None, **options):
         source = StorySource(clock, story)
         settings = Settings(**{**unused_settings, **options})
         wanted = rounds if rounds is not None else len(story)
@@ -100,6 +100,7 @@ def make_daemon(clock, ledger, unused_settings):
             reload=reload,
             on_record=count,
             store=store,
+            tracing=tracing,
         )
         return daemon
 
