@@ -79,6 +79,8 @@ class PoolExplanation:
         observed_ms: Latency observed, milliseconds; None if unknown.
         target_ms: The SLA target, milliseconds.
         feasible: Whether an engine could meet the target at the forecast lengths at all.
+        kept: Workers that are not given up though fewer may do, as the load may come out higher; None where the load
+            was not sized for, or at a reaction.
     """
 
     previous: int | None
@@ -90,6 +92,7 @@ class PoolExplanation:
     observed_ms: float | None
     target_ms: float
     feasible: bool
+    kept: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,12 +67,12 @@ class _Pool:
         if self.expected_ms and self.observed_ms:
             self.correction = self.correction.learn(self.observed_ms, self.expected_ms)
 
-    def recall(self, why: PoolExplanation, need: int | None, time: float) -> None:
-        """Take up what was decided before a restart; ``need`` is None where the load was not sized for."""
+    def recall(self, why: PoolExplanation, time: float) -> None:
+        """Take up what was decided before a restart."""
         if why.bound_by is Bound.IDLE:
             self.window.forget()
-        elif need is not None:
-            self.window.remember(time, need)
+        elif why.kept is not None:
+            self.window.remember(time, why.kept)
         self.standing = why.target
         self.startup.ask(why.previous, why.target, time)
 
@@ -139,20 +139,15 @@ class Policy:
             self.learn(observation)
         why = decision.explanation
         self.take_burstiness(why.burstiness)
-        minimum = self.rules.limits.raise_to_minimum(0, 0)
         unfounded = why.prefill.bound_by is Bound.BLIND and None in (why.prefill.previous, why.decode.previous)
-        for pool, workers, explained, least in zip(
-            (self._prefill, self._decode),
-            (observation.prefill, observation.decode),
-            (why.prefill, why.decode),
-            minimum,
-            strict=True,
+        for pool, workers, explained in (
+            (self._prefill, observation.prefill, why.prefill),
+            (self._decode, observation.decode, why.decode),
         ):
             if reaction:
                 pool.startup.see(workers, observation.time)
             if not unfounded:
-                sized = explained.required is not None and not reaction
-                pool.recall(explained, max(explained.required or 0, least) if sized else None, decision.time)
+                pool.recall(explained, decision.time)
 
     def take_burstiness(self, value: float) -> None:
         """Go on from a burstiness that was recorded: it is learnt between adjustments, from what nobody kept."""
@@ -278,7 +273,8 @@ class Policy:
         if self._sizing.looks_ahead and (now := self._load_now(draft.observation, draft.forecast)) is not None:
             requirement = requirement.at_least(self._sizing.required(self._task(draft, now)))
         needs = limits.raise_to_minimum(requirement.prefill, requirement.decode)
-        wishes = self._settle(draft, needs, self._worth_keeping(draft, load, needs))
+        kept = self._worth_keeping(draft, load, needs)
+        wishes = self._settle(draft, needs, kept)
         fitting = needs
         if not limits.holds(*needs):
             fitting = self._sizing.split(self._task(draft, load), limits, needs)
@@ -287,6 +283,7 @@ class Policy:
             sized_for=load,
             requirement=requirement,
             needs=needs,
+            kept=kept,
             targets=limits.fill_up(fitting, wishes),
         )
 
@@ -387,6 +384,7 @@ class Policy:
             observed_ms=pool.observed_ms,
             target_ms=target_ms,
             feasible=feasible[index],
+            kept=draft.kept[index],
         )
 
 
@@ -401,6 +399,7 @@ class _Draft:
     sized_for: LoadForecast | None = None
     requirement: Requirement | None = None
     needs: tuple[int, int] = (0, 0)
+    kept: tuple[int | None, int | None] = (None, None)
     targets: tuple[int, int] = (0, 0)
     bound: Bound | None = None
     cause: str = ""

@@ -47,10 +47,17 @@ def answers(planner, past):
     return [planner.step(one.observation) for one in past]
 
 
-@pytest.mark.parametrize("predictor", ["auto", "kalman", "constant"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sizing": "slo"},
+        {"sizing": "slo", "mode": "agg", "load_predictor": "kalman"},
+        {"sizing": "throughput", "load_predictor": "constant"},
+    ],
+)
 @pytest.mark.parametrize("restart", [5, 60, 83])
-def test_the_same_decisions_follow_as_without_a_restart(profile, predictor, restart):
-    options = {"load_predictor": predictor, "sizing": "throughput", "scale_down_window": 600}
+def test_the_same_decisions_follow_as_without_a_restart(profile, options, restart):
+    options = {"scale_down_window": 600, **options}
     past = play(make(profile, **options), range(1, 120))
     again = make(profile, **options)
     assert again.recall(past[:restart], EPOCH + 60 * restart + 30) == restart
