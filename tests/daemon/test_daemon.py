@@ -5,7 +5,7 @@ import pytest
 from connectors.base import ConnectorError, Outcome, WorkerCounts
 from planner import Observation, Workers
 from planner.core.decision import Action
-from planner.report.store import HistoryStore
+from planner.report.store import Filter, HistoryStore
 from planner.settings import Settings
 
 
@@ -274,3 +274,13 @@ async def test_a_history_that_cannot_be_learnt_from_ends_nothing(make_daemon, tm
     monkeypatch.setattr(daemon.planner, "recall", explode)
     assert len(await run(daemon)) == 3
     assert sample(daemon, "sla_planner_history_failures_total") == 1
+
+
+async def test_settings_that_are_read_anew_are_in_the_history(make_daemon, unused_settings, tmp_path):
+    wanted = Settings(**{**unused_settings, "ttft": 300})
+    store = HistoryStore(tmp_path / "history.sqlite")
+    daemon = make_daemon([60, 60], store=store, reload=lambda: wanted)
+    daemon.request_reload()
+    await run(daemon)
+    assert [life.settings["ttft"] for life in store.runs()] == [500, 300]
+    assert len(store.records(only=Filter(run=store.runs()[1].id))) == 2

@@ -58,12 +58,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
     name: {{ include "sla-planner.profile" . }}
 - name: tmp
   emptyDir: {}
+- name: state
+  emptyDir: {}
 {{- end }}
 
 {{- define "sla-planner.mounts" -}}
 - {name: settings, mountPath: /etc/planner/settings, readOnly: true}
 - {name: profile, mountPath: /etc/planner/profile, readOnly: true}
 - {name: tmp, mountPath: /tmp}
+- {name: state, mountPath: /var/lib/planner}
 {{- end }}
 
 {{- define "sla-planner.pod-security" -}}
