@@ -279,8 +279,9 @@ async def test_a_history_that_cannot_be_learnt_from_ends_nothing(make_daemon, tm
 async def test_settings_that_are_read_anew_are_in_the_history(make_daemon, unused_settings, tmp_path):
     wanted = Settings(**{**unused_settings, "ttft": 300})
     store = HistoryStore(tmp_path / "history.sqlite")
-    daemon = make_daemon([60, 60], store=store, reload=lambda: wanted)
-    daemon.request_reload()
-    await run(daemon)
+    async with make_daemon([60, 60, 60], rounds=3, store=store, reload=lambda: wanted) as daemon:
+        await daemon.tick()
+        daemon.request_reload()
+        await daemon.run()
     assert [life.settings["ttft"] for life in store.runs()] == [500, 300]
-    assert len(store.records(only=Filter(run=store.runs()[1].id))) == 2
+    assert [len(store.records(only=Filter(run=life.id))) for life in store.runs()] == [1, 2]
