@@ -116,7 +116,10 @@ async def discover(api: KubernetesApi, wanted: Wanted) -> Discovered:
         ConnectorError: There is no such deployment, it cannot be understood, or an essential right is missing.
     """
     namespace = wanted.namespace or api.credentials.namespace or "default"
-    deployments = await api.served(DEPLOYMENTS)
+    try:
+        deployments = await api.served(DEPLOYMENTS)
+    except KubernetesError as error:
+        raise ConnectorError(f"no answer from the cluster of the {api.credentials.origin}: {error}") from error
     if deployments is None:
         raise ConnectorError(
             f"the cluster has no {DEPLOYMENTS.plural}.{DEPLOYMENTS.group}: the Dynamo operator is not installed"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 import pytest
@@ -47,6 +48,9 @@ async def cluster(request, tmp_path):
     await api.close()
     if fake is not None:
         await fake.stop()
+    else:
+        # The last words of TLS connections are still being said.
+        await asyncio.sleep(0.1)
 
 
 @pytest.fixture

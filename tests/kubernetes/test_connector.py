@@ -384,6 +384,12 @@ class TestDiscovery:
             async with connected(model_name="other"):
                 pass
 
+    async def test_a_cluster_that_does_not_answer(self, fake, connected):
+        fake.fail("GET", "/apis/nvidia.com", 1000, status=503)
+        with pytest.raises(ConnectorError, match=r"no answer from the cluster of the kubeconfig .*503"):
+            async with connected():
+                pass
+
     async def test_a_cluster_without_the_operator(self, fake, connected):
         fake.versions["nvidia.com"] = ()
         with pytest.raises(ConnectorError, match="the Dynamo operator is not installed"):
