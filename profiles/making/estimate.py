@@ -274,15 +274,16 @@ def choose(
 
 
 def _infeasible(request: EstimateRequest, prefill: Candidate, decode: Candidate) -> Iterator[str]:
+    within = f"no engines within --max-gpus {request.max_gpus} meet"
     if not prefill.feasible:
         yield (
-            f"no engine meets the TTFT target of {request.ttft_ms:g} ms at ISL {request.isl}: the fastest takes "
-            f"{prefill.latency_ms:.0f} ms"
+            f"{within} the TTFT target of {request.ttft_ms:g} ms at ISL {request.isl} with the other target: "
+            f"the chosen one takes {prefill.latency_ms:.0f} ms"
         )
     if not decode.feasible:
         yield (
-            f"no engine meets the ITL target of {request.itl_ms:g} ms at context {request.isl + request.osl // 2}: the "
-            f"fastest takes {decode.latency_ms:.1f} ms for a single sequence"
+            f"{within} the ITL target of {request.itl_ms:g} ms at context {request.isl + request.osl // 2} with the "
+            f"other target: the chosen one takes {decode.latency_ms:.1f} ms for a single sequence"
         )
 
 

@@ -81,8 +81,8 @@ def test_the_budget_holds_both_engines():
 def test_targets_out_of_reach_are_said_and_missed_by_least():
     found = made(ttft_ms=1, itl_ms=1)
     assert (found.prefill.tp, found.decode.tp) == (8, 8)
-    assert any("no engine meets the TTFT target of 1 ms" in note for note in found.notes)
-    assert any("no engine meets the ITL target of 1 ms" in note for note in found.notes)
+    assert any("within --max-gpus 16 meet the TTFT target of 1 ms" in note for note in found.notes)
+    assert any("within --max-gpus 16 meet the ITL target of 1 ms" in note for note in found.notes)
 
 
 def test_the_profile_is_exact_where_it_is_expected_to_be_used():
