@@ -11,7 +11,7 @@ help:
 	@echo "make demo        watch the planner drive an embedded deployment, without installing anything else"
 	@echo "make test        lint, types, import contracts and every test"
 	@echo "make docs        generate the reference pages anew"
-	@echo "make benchmarks  start-up, memory and tick; profile and forecast accuracy; clients of virtual mode"
+	@echo "make benchmarks  start-up, memory and tick; profile and forecast accuracy; simulator; clients of virtual mode"
 	@echo "make lock        resolve the dependencies anew"
 
 .venv/.runtime: requirements.lock pyproject.toml
@@ -54,6 +54,7 @@ benchmarks: .venv/.dev
 	$(BIN)/python benchmarks/footprint.py
 	$(BIN)/python benchmarks/profile_holdout.py
 	$(BIN)/python benchmarks/forecast_error.py
+	$(BIN)/python benchmarks/simulator.py
 	$(BIN)/python benchmarks/virtual_clients.py
 
 lock: .venv/.dev

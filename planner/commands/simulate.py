@@ -42,6 +42,12 @@ def add_flags(group: Group) -> None:
         help="Coefficient of variation of the time between arrivals of the pattern; 1 is Poisson. (default: 1)",
     )
     add(
+        "--arrivals",
+        choices=("gamma", "weibull"),
+        default="gamma",
+        help="Distribution of the time between arrivals of the pattern. (default: gamma)",
+    )
+    add(
         "--start",
         type=above(0, including=True),
         metavar="S",

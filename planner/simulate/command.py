@@ -19,7 +19,7 @@ from planner.planner import load_profile
 from planner.settings import NO_BUDGET, Found, Settings
 from planner.simulate.contest import Conditions, Contest, Entry, Load, Survey, smallest_static, starting_workers, survey
 from planner.simulate.page import write_report
-from planner.simulate.table import as_json, footnote, table
+from planner.simulate.table import as_json, footnote, held_back, table
 from planner.simulation.arrivals import Cut, Pattern
 from planner.simulation.loop import Run
 from planner.simulation.trace import TraceError
@@ -47,6 +47,9 @@ def simulate(invocation: Invocation) -> int:
         shown.width = 200
     shown.print(table(runs))
     shown.print(footnote(runs))
+    if settings.max_gpu_budget != NO_BUDGET:
+        for sentence in held_back(runs, settings.max_gpu_budget):
+            shown.print(f"Note: {sentence}", style="yellow")
     output: Path = invocation.extras.output
     page = write_report(runs, _title(invocation.extras), output, ttft_ms=settings.ttft, itl_ms=settings.itl)
     (output / "simulation.json").write_text(as_json(runs), encoding="utf-8")
@@ -120,6 +123,7 @@ def _load(extras: Namespace, settings: Settings) -> Load:
         isl=settings.isl,
         osl=settings.osl,
         burstiness=extras.burstiness,
+        gaps=extras.arrivals,
         seed=extras.seed,
     )
     return Load(pattern=pattern, cut=replace(how, start_s=0.0, duration_s=None))

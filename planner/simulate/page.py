@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,11 @@ def write_report(runs: Mapping[str, Run], title: str, folder: Path, *, ttft_ms: 
         if run.points:
             pictures[name] = folder / f"{_file_name(name)}.png"
             draw(run.points, name, pictures[name], ttft_ms=ttft_ms, itl_ms=itl_ms)
+    overview = folder / "overview.png"
+    if len(runs) > 1:
+        draw_overview(runs, overview)
     page = folder / "report.html"
-    page.write_text(_page(runs, title, pictures), encoding="utf-8")
+    page.write_text(_page(runs, title, pictures, overview if len(runs) > 1 else None), encoding="utf-8")
     return page
 
 
@@ -48,23 +52,26 @@ def _file_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
 
 
-def _page(runs: Mapping[str, Run], title: str, pictures: Mapping[str, Path]) -> str:
+def _page(runs: Mapping[str, Run], title: str, pictures: Mapping[str, Path], overview: Path | None) -> str:
     heads = "".join(f"<th>{html.escape(text)}</th>" for text in ("", *COLUMNS))
     rows = "".join(
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in (name, *cells(run.score)))}</tr>"
         for name, run in runs.items()
     )
     figures = "".join(
-        f'<h2>{html.escape(name)}</h2><img alt="Course of {html.escape(name)}" src="data:image/png;base64,'
-        f'{base64.b64encode(file.read_bytes()).decode()}">'
-        for name, file in pictures.items()
+        f"<h2>{html.escape(name)}</h2>{_image(file, f'Course of {name}')}" for name, file in pictures.items()
     )
+    compared = _image(overview, "What each attained and spent") if overview else ""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
         f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f"<p>{html.escape(footnote(runs))}</p>{figures}</body></html>\n"
+        f"<p>{html.escape(footnote(runs))}</p>{compared}{figures}</body></html>\n"
     )
+
+
+def _image(file: Path, text: str) -> str:
+    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}">'
 
 
 def draw(points: Sequence[Point], name: str, file: Path, *, ttft_ms: float, itl_ms: float) -> None:
@@ -84,9 +91,7 @@ def draw(points: Sequence[Point], name: str, file: Path, *, ttft_ms: float, itl_
         _draw_latency(latency, hours, points, ttft_ms, itl_ms)
         backlog.fill_between(hours, [point.observation.queued or 0 for point in points], color="C5", linewidth=0)
         _finish(backlog, "Waiting for a first token", "requests")
-        gpus.step(hours, [point.gpus for point in points], where="post", color="black", linewidth=1)
-        gpus.set_ylim(bottom=0)
-        _finish(gpus, "GPUs in use", "GPUs")
+        _draw_gpus(gpus, hours, points)
         gpus.set_xlabel("hours")
         figure.savefig(file, dpi=110)
 
@@ -102,7 +107,8 @@ def _finish(axes: Any, title: str, unit: str, columns: int = 0) -> None:
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_ylabel(unit)
     if columns:
-        axes.legend(loc="upper left", ncols=columns, frameon=False)
+        # Beside the title, where no curve runs through it.
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=columns, frameon=False, borderpad=0)
 
 
 def _draw_load(axes: Any, points: Sequence[Point]) -> None:
@@ -147,7 +153,47 @@ def _draw_latency(axes: Any, hours: Sequence[float], points: Sequence[Point], tt
         axes.plot(hours, p95, color=colour, linewidth=0.7, linestyle="--", label=f"{label} p95")
     axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
     axes.set_yscale("log")
-    _finish(axes, f"Latency over target (TTFT {ttft_ms:g} ms, ITL {itl_ms:g} ms)", "share", 4)
+    for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        ticks(_share)
+    _finish(axes, f"Latency over target (TTFT {ttft_ms:g} ms, ITL {itl_ms:g} ms)", "over target", 4)
+
+
+def _share(value: float, _: int | None = None) -> str:
+    return f"{value:g}"
+
+
+def _draw_gpus(axes: Any, hours: Sequence[float], points: Sequence[Point]) -> None:
+    gpus = [point.gpus for point in points]
+    spans = [later - earlier for earlier, later in itertools.pairwise([0.0, *hours])]
+    used = list(itertools.accumulate(count * span for count, span in zip(gpus, spans, strict=True)))
+    axes.step(hours, gpus, where="post", color="black", linewidth=1, label="in use")
+    axes.plot([], [], color="C0", linewidth=1, linestyle="--", label="GPU-hours so far")
+    axes.set_ylim(bottom=0)
+    _finish(axes, "GPUs", "GPUs", 2)
+    beside = axes.twinx()
+    beside.spines.right.set_visible(True)
+    beside.plot(hours, used, color="C0", linewidth=1, linestyle="--")
+    beside.set_ylim(bottom=0)
+    beside.set_ylabel("GPU-hours")
+
+
+def draw_overview(runs: Mapping[str, Run], file: Path) -> None:
+    """Draw what every run attained over what it spent."""
+    import matplotlib as mpl  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(11, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for number, (name, run) in enumerate(runs.items()):
+            score = run.score
+            axes.plot(score.gpu_hours, 100 * score.within_both, "o", color="C3" if number == 0 else "C0", markersize=6)
+            axes.annotate(name, (score.gpu_hours, 100 * score.within_both), xytext=(6, 4), textcoords="offset points")
+        axes.margins(x=0.12, y=0.2)
+        axes.grid(alpha=0.3, linewidth=0.6)
+        axes.set_xlabel("GPU-hours")
+        _finish(axes, "Requests within both targets, and what that cost: the upper left is best", "%")
+        figure.savefig(file, dpi=110)
 
 
 def _over(value: float | None, target: float) -> float | None:

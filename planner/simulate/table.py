@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
 
-from planner.simulation.loop import Run
+from planner.simulation.loop import Point, Run
 from planner.simulation.score import Score
 
 COLUMNS: Mapping[str, Any] = {
@@ -60,6 +60,28 @@ def footnote(runs: Mapping[str, Run]) -> str:
     )
 
 
+def held_back(runs: Mapping[str, Run], budget: int) -> list[str]:
+    """Who would have had more workers if the GPU budget allowed it, a sentence each.
+
+    Args:
+        runs: The runs by name.
+        budget: The GPU budget.
+    """
+    found = []
+    for name, run in runs.items():
+        short = sum(any(need is not None and need > got for need, got in _needs(point)) for point in run.points)
+        if short:
+            found.append(
+                f"{name} needed more than --max-gpu-budget {budget} holds in {short} of {len(run.points)} intervals; "
+                "raise it, or -1 for none."
+            )
+    return found
+
+
+def _needs(point: Point) -> Iterable[tuple[int | None, int]]:
+    return zip(point.needed, point.target, strict=True)
+
+
 def as_json(runs: Mapping[str, Run]) -> str:
     """Scores and courses, for machines."""
     content: dict[str, Any] = {
@@ -72,7 +94,7 @@ def as_json(runs: Mapping[str, Run]) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
-def _point(point: Any) -> dict[str, Any]:
+def _point(point: Point) -> dict[str, Any]:
     content = asdict(point)
     seen = content["observation"]
     for name in ("ttft_quantiles_ms", "itl_quantiles_ms"):

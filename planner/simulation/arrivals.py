@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.simulation.trace import Trace, TraceError
 
@@ -19,6 +20,7 @@ from planner.simulation.trace import Trace, TraceError
 _COPY_SPREAD_S = 2.0
 _CSV_FIELDS = ("timestamp_s", "request_rate", "isl", "osl")
 _SPREAD = 0.5
+_MOST_DISORDER_S = 10.0
 
 
 class Arrival(NamedTuple):
@@ -49,26 +51,53 @@ class Cut:
 
 
 def cut(arrivals: Iterator[Arrival], how: Cut) -> Iterator[Arrival]:
-    """A part of a stream, beginning at time 0, stretched."""
+    """A part of a stream, beginning at time 0, stretched.
+
+    Raises:
+        TraceError: The stream is not in the order of time.
+    """
     generator = np.random.default_rng(how.seed)
     origin: float | None = None
     waiting: list[Arrival] = []
+    whole, part = int(how.rate_scale), how.rate_scale % 1
+    end_s = math.inf if how.duration_s is None else how.duration_s
+    last = 0.0
     for time, isl, osl in arrivals:
         origin = time if origin is None else origin
         since_s = time - origin - how.start_s
         if since_s < 0:
             continue
-        if how.duration_s is not None and since_s >= how.duration_s:
+        if since_s >= end_s:
             break
         moment = since_s / how.time_scale
+        if moment < last:
+            _check_order(last - moment, time)
+            moment = last
+        last = moment
+        if whole == 1 and not part:
+            yield Arrival(moment, isl, osl)
+            continue
         while waiting and waiting[0].time <= moment:
             yield heapq.heappop(waiting)
-        copies = int(how.rate_scale) + (generator.random() < how.rate_scale % 1 if how.rate_scale % 1 else 0)
+        copies = whole + (generator.random() < part if part else 0)
         for number in range(copies):
             late_s = generator.random() * _COPY_SPREAD_S if number else 0.0
             heapq.heappush(waiting, Arrival(moment + late_s, isl, osl))
     while waiting:
         yield heapq.heappop(waiting)
+
+
+def _check_order(late_s: float, time: float) -> None:
+    """Requests that several frontends wrote down may overtake each other a little; they come at once.
+
+    Raises:
+        TraceError: It is more than that.
+    """
+    if late_s > _MOST_DISORDER_S:
+        raise TraceError(
+            f"the trace is not in the order of time: a request at {time:g} s comes {late_s:g} s late; "
+            "sort it by timestamp"
+        )
 
 
 def read(path: Path, seed: int = 0) -> Iterator[Arrival]:
@@ -151,6 +180,7 @@ class Pattern:
         isl: Mean input sequence length, tokens.
         osl: Mean output sequence length, tokens.
         burstiness: Coefficient of variation of the time between arrivals; 1 for Poisson.
+        gaps: Distribution of that time, a key of GAPS.
         seed: Of the arrivals.
     """
 
@@ -162,6 +192,7 @@ class Pattern:
     isl: float = 3000.0
     osl: float = 150.0
     burstiness: float = 1.0
+    gaps: str = "gamma"
     seed: int = 0
 
 
@@ -191,15 +222,39 @@ PATTERNS: dict[str, Callable[[Pattern, float], float]] = {
 }
 
 
+Gaps = Callable[[int], NDArray[np.float64]]
+
+
+def _gamma(generator: np.random.Generator, variation: float) -> Gaps:
+    """Gaps of mean 1 and a coefficient of variation."""
+    shape = 1 / variation**2
+    return lambda count: generator.gamma(shape, 1 / shape, count)
+
+
+def _weibull(generator: np.random.Generator, variation: float) -> Gaps:
+    """Gaps of mean 1 and a coefficient of variation, whose shape is found by halving."""
+    low, high = 0.05, 100.0
+    for _ in range(60):
+        shape = math.sqrt(low * high)
+        # cv^2 + 1 = gamma(1 + 2 / k) / gamma(1 + 1 / k)^2, which falls as the shape k grows.
+        ratio = math.lgamma(1 + 2 / shape) - 2 * math.lgamma(1 + 1 / shape)
+        low, high = (shape, high) if ratio > math.log1p(variation**2) else (low, shape)
+    scale = 1 / math.gamma(1 + 1 / shape)
+    return lambda count: scale * generator.weibull(shape, count)
+
+
+GAPS: dict[str, Callable[[np.random.Generator, float], Gaps]] = {"gamma": _gamma, "weibull": _weibull}
+
+
 def generate(pattern: Pattern) -> Iterator[Arrival]:
-    """The arrivals of a pattern: Gamma-distributed gaps on a clock that runs as fast as the rate is high."""
+    """The arrivals of a pattern: gaps of one distribution, on a clock that runs as fast as the rate is high."""
     generator = np.random.default_rng(pattern.seed)
     rate = PATTERNS[pattern.kind]
-    shape = 1 / pattern.burstiness**2
+    draw = GAPS[pattern.gaps](generator, pattern.burstiness)
     time = 0.0
     while True:
         isl, osl = _lengths(generator, pattern.isl, 1000), _lengths(generator, pattern.osl, 1000)
-        for gap, *lengths in zip(generator.gamma(shape, 1 / shape, 1000), isl, osl, strict=True):
+        for gap, *lengths in zip(draw(1000), isl, osl, strict=True):
             time = _pass(pattern, rate, time, float(gap))
             if time >= pattern.duration_s:
                 return

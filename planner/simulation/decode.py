@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
+from math import log2
 
 from planner.simulation.agenda import Agenda
 from planner.simulation.balance import Balance
@@ -23,6 +24,8 @@ _S_PER_MS = 1e-3
 
 # Context lengths are taken alike within 1/32 of an octave, so that ITL is within about 1 % of what its model says.
 _CLASSES_PER_OCTAVE = 32
+_MOST_CLASSES = 64 * _CLASSES_PER_OCTAVE
+_CLASS_ENDS = [2 ** ((level + 1) / _CLASSES_PER_OCTAVE) for level in range(_MOST_CLASSES)]
 
 # Engines keep a part of the KV cache free for the sequences that run, or they would put back at once what they took.
 _ADMISSION_SHARE = 0.99
@@ -98,7 +101,7 @@ class DecodePool(Pool):
         self._max_kv_tokens = engine.max_kv_tokens
         self._max_num_seqs = engine.max_num_seqs or math.inf
         self._decoded = decoded
-        self._itl_s: dict[tuple[int, int], float] = {}
+        self._itl_s: dict[int, float] = {}
         self._balance: Balance[DecodeWorker] = Balance()
         self._queue: deque[Request] = deque()
         self._admitted = count()
@@ -172,18 +175,23 @@ class DecodePool(Pool):
         """Set the pace of the token clock, and plan when next to look at it."""
         batch, tokens = worker.batch, worker.clock_tokens
         context = worker.origin_tokens / batch + tokens
-        level = int(math.log2(context) * _CLASSES_PER_OCTAVE)
-        itl_s = self._itl_s.get((batch, level))
+        level = int(log2(context) * _CLASSES_PER_OCTAVE)
+        key = batch * _MOST_CLASSES + level
+        itl_s = self._itl_s.get(key)
         if itl_s is None:
-            itl_s = self._itl_s[batch, level] = self._itl_of(batch, level)
+            itl_s = self._itl_s[key] = self._itl_of(batch, level)
         endings = worker.endings
         while endings[0][2].admission != endings[0][1]:
             heappop(endings)
         # All contexts grow by a token a step. Not less than a token ahead: rounding must not bring time to a halt.
-        next_level = tokens + max(1.0, 2 ** ((level + 1) / _CLASSES_PER_OCTAVE) - context)
-        due_tokens = min(endings[0][0], next_level)
+        growth = _CLASS_ENDS[level] - context
+        next_level = tokens + (max(1.0, growth))
+        due_tokens = endings[0][0]
+        due_tokens = min(due_tokens, next_level)
         if batch > 1:
-            due_tokens = max(tokens, min(due_tokens, tokens + self._max_kv_tokens / batch - context))
+            full = tokens + self._max_kv_tokens / batch - context
+            if full < due_tokens:
+                due_tokens = max(tokens, full)
         worker.itl_s = itl_s
         worker.due_tokens = due_tokens
         worker.due_s = worker.clock_s + (due_tokens - tokens) * itl_s

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import json
 import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
+
+from pydantic_core import from_json
 
 _FIELDS = ("timestamp", "input_length", "output_length")
 _NAMED_LINES = 5
@@ -20,8 +21,7 @@ class TraceError(Exception):
     """A trace that cannot be read or holds nothing; the message names the file and what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class TraceRequest:
+class TraceRequest(NamedTuple):
     """One request of a trace.
 
     Attributes:
@@ -143,10 +143,14 @@ def _interval(end_s: float, total: list[float] | None) -> TraceInterval:
 
 def _parse(line: str) -> TraceRequest | None:
     try:
-        content = json.loads(line)
-        timestamp, isl, osl = (float(content[name]) for name in _FIELDS)
+        content = from_json(line)
+        timestamp, isl, osl = (
+            float(content["timestamp"]),
+            float(content["input_length"]),
+            float(content["output_length"]),
+        )
     except (ValueError, TypeError, KeyError):
         return None
-    if not all(map(math.isfinite, (timestamp, isl, osl))) or timestamp < 0 or isl <= 0 or osl < 0:
+    if not (0 <= timestamp < math.inf and 0 < isl < math.inf and 0 <= osl < math.inf):
         return None
     return TraceRequest(timestamp / 1000, isl, osl)

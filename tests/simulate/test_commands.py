@@ -27,12 +27,18 @@ def test_a_contest_prints_a_table_and_leaves_a_report(tmp_path):
     for name in ("planner", "p99", "clairvoyant", "hpa", "static 4,2"):
         assert re.search(rf"│{re.escape(name)} ", shown.stdout)
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 5
+    assert page.count("data:image/png;base64,") == 6, "one of all, and one each"
     assert "http" not in page.replace("http-equiv", ""), "it needs nothing else"
     content = json.loads((tmp_path / "simulation.json").read_text())
     assert content["planner"]["score"]["requests"] > 3000
     assert content["planner"]["points"][3]["reason"]
     assert (tmp_path / "planner.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_budget_that_holds_the_planner_back_is_noted(tmp_path):
+    shown = run("simulate", *SHORT, "--max-gpu-budget", 2, "--peak-rps", 30, "--output", tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"Note: planner needed more than --max-gpu-budget 2 holds in \d+ of 19\s+intervals", shown.stdout)
 
 
 def test_the_same_command_gives_the_same_figures(tmp_path):
