@@ -83,6 +83,10 @@ def _settings(run: Run, invocation: Invocation) -> tuple[Settings, dict[str, tup
             f"--adjustment-interval: what was recorded every {before.adjustment_interval:g} s cannot be decided every "
             f"{now.adjustment_interval:g} s; leave it out"
         )
+    if "mode" in changed:
+        raise ConfigurationError(
+            f"--mode: what was recorded in mode {before.mode} cannot be decided in mode {now.mode}"
+        )
     return now, changed
 
 

@@ -91,6 +91,7 @@ def test_the_command_shows_what_differs(command, recorded, tmp_path):
     ("arguments", "told"),
     [
         (("--adjustment-interval", "30"), "every 60 s cannot be decided every 30 s"),
+        (("--mode", "agg"), "recorded in mode disagg cannot be decided in mode agg"),
         (("--since", "2030-01-01"), "has no record of that time"),
         (("--max-gpu-budget", "1"), "--max-gpu-budget"),
         (("--profile-results-dir", "/nowhere"), "no prefill profile found"),
