@@ -200,13 +200,9 @@ class Story:
         return any(reason == one and words in message for one, message in await self.cluster.events())
 
 
-@pytest.mark.parametrize(
-    ("version", "adapters"),
-    [("v1alpha1", True), ("v1beta1", True), ("v1alpha1", False), ("v1beta1", False)],
-    ids=lambda value: value if isinstance(value, str) else ("adapters" if value else "none"),
-)
-async def test_workers_follow_the_load_within_the_budget_at_every_instant(begin, version, adapters):
-    story = await begin(version, adapters=adapters)
+@pytest.mark.parametrize("version", ["v1alpha1", "v1beta1"])
+async def test_workers_follow_the_load_within_the_budget_at_every_instant(begin, version):
+    story = await begin(version)
     await story.pod.start()
     story.load = PROMPTS
     await story.until_asked(lambda prefill, decode: prefill >= 5, "most of the budget for prefill")
@@ -232,9 +228,8 @@ async def test_workers_follow_the_load_within_the_budget_at_every_instant(begin,
     assert await story.pod.stop() == 0
 
 
-@pytest.mark.parametrize("version", ["v1alpha1", "v1beta1"])
-async def test_one_pool_that_serves_both_phases_follows_the_load(begin, version):
-    story = await begin(version, aggregated=True)
+async def test_one_pool_that_serves_both_phases_follows_the_load_without_an_adapter(begin):
+    story = await begin(aggregated=True, adapters=False)
     await story.pod.start(mode="agg")
     story.load = PROMPTS
     await story.until_asked(lambda workers: workers >= 5, "many workers")
