@@ -30,6 +30,9 @@ _CLASS_ENDS = [2 ** ((level + 1) / _CLASSES_PER_OCTAVE) for level in range(_MOST
 # Engines keep a part of the KV cache free for the sequences that run, or they would put back at once what they took.
 _ADMISSION_SHARE = 0.99
 
+# Sequences that have left are forgotten when they are more than those that run, and than this.
+_MOST_LEFT = 64
+
 # Tokens, to which token clocks are exact.
 _TOLERANCE = 1e-6
 
@@ -163,6 +166,10 @@ class DecodePool(Pool):
         worker.batch += 1
         self._running += 1
         worker.admissions.append((number, request))
+        if len(worker.admissions) > 2 * worker.batch + _MOST_LEFT:
+            worker.admissions = [
+                (n, one) for n, one in worker.admissions if one.worker is worker and one.admission == n
+            ]
         heappush(worker.endings, (origin + request.osl, number, request))
 
     def _release(self, worker: DecodeWorker, request: Request) -> None:
