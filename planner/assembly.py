@@ -9,7 +9,7 @@ import socket
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING:
     from connectors.virtual.store import VirtualStore
+    from planner.dashboard.server import DashboardServer
+    from planner.report.history import History
     from planner.report.store import HistoryStore
 
 if TYPE_CHECKING:
@@ -98,6 +100,27 @@ def make_store(settings: Settings) -> HistoryStore | None:
     from planner.report.store import HistoryStore  # noqa: PLC0415
 
     return HistoryStore(settings.history_file, days=settings.history_days, megabytes=settings.history_size)
+
+
+def make_dashboard(settings: Settings, history: History, state: Callable[[], Any]) -> DashboardServer | None:
+    """The page that the settings ask for; it does not listen yet. None if they ask for none.
+
+    Args:
+        settings: Where to listen, and the token.
+        history: The records to show.
+        state: Tells the moment, as JSON has it.
+
+    Raises:
+        ConnectorError: The token cannot be read.
+        ConfigurationError: There is none and other machines could look.
+    """
+    if settings.dashboard_listen is None:
+        return None
+    from connectors.virtual import Listen  # noqa: PLC0415
+    from planner.dashboard.server import DashboardServer  # noqa: PLC0415
+
+    token = _secret("--dashboard-token-file", settings.dashboard_token_file) or _reveal(settings.dashboard_token)
+    return DashboardServer(Listen.parse(settings.dashboard_listen), token, history=history, state=state)
 
 
 def make_connector(settings: Settings, now: Now) -> Connector:

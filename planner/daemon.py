@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from connectors.base import Applied, Connector, ConnectorError, Outcome, WorkerCounts
-from planner.assembly import make_connector, make_source
+from planner.assembly import make_connector, make_dashboard, make_source
 from planner.clock import Clock, WallClock
 from planner.core.decision import Action, Decision
 from planner.core.observation import Observation, Workers
+from planner.dashboard.facts import planner_facts
 from planner.log import get_logger
 from planner.planner import Planner, Remembered
 from planner.report.gpu_hours import GpuMeter
@@ -49,6 +50,7 @@ class PlannerDaemon:
         planner: What decides.
         metrics: What is exported.
         history: The recent adjustments.
+        dashboard: The web page; None if the settings ask for none.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class PlannerDaemon:
 
         Raises:
             ProfileError, TraceError: The profile, or the trace to warm up with, cannot be used.
-            SourceError, ConnectorError: The settings name something that cannot be made.
+            SourceError, ConnectorError, ConfigurationError: The settings name something that cannot be made.
         """
         self.settings = settings
         self.clock = clock or WallClock()
@@ -101,7 +103,9 @@ class PlannerDaemon:
         self._last_counts = WorkerCounts()
         self._last_round: float | None = None
         self._in_tick = False
+        self._due: float | None = None
         self._server = self._make_server()
+        self.dashboard = make_dashboard(settings, self.history, self._state)
 
     def _make_meter(self) -> GpuMeter:
         prefill_gpus, decode_gpus = self.planner.engine_gpus
@@ -121,10 +125,11 @@ class PlannerDaemon:
         )
 
     async def __aenter__(self) -> Self:
-        """Start the report server, the source and the connector.
+        """Start the servers, the source and the connector.
 
         Raises:
             SourceError, ConnectorError: One of them can never work as configured.
+            ConfigurationError: The port of the dashboard cannot be had.
             OSError: The port for metrics cannot be had.
         """
         try:
@@ -134,6 +139,9 @@ class PlannerDaemon:
             differences = self.planner.take_deployed(*self.connector.engine_gpus)
             self._meter = self._make_meter()
             await self.history.start(self._life())
+            if self.dashboard is not None:
+                await self.dashboard.start()
+                log.info("dashboard open", url=self.dashboard.url)
             await self._recall()
             self.source.prefer_model(self.connector.model_name)
             await self.source.start()
@@ -189,6 +197,8 @@ class PlannerDaemon:
         await self.history.close()
         if self._server is not None:
             await self._server.close()
+        if self.dashboard is not None:
+            await self.dashboard.close()
         self._fitter.close()
 
     def stop(self) -> None:
@@ -201,13 +211,14 @@ class PlannerDaemon:
 
     async def run(self) -> None:
         """Adjust at once and then once an interval, on a fixed cadence, until ``stop``."""
-        due = self.clock.now()
+        self._due = due = self.clock.now()
         while await self._sleep_until(due):
             if self._reload_requested:
                 await self._take_new_settings()
             if not await self._finish_or_stop(asyncio.create_task(self._guarded_tick(due))):
                 break
             last, due = due, self._next_due(due)
+            self._due = due
             if not await self._react_between(last, due):
                 break
 
@@ -447,6 +458,22 @@ class PlannerDaemon:
         late = self.clock.now() - self._last_round
         limit = _STUCK_INTERVALS * self.settings.adjustment_interval
         return f"no adjustment for {late:.0f} s" if late > limit else None
+
+    def _state(self) -> dict[str, Any]:
+        """The moment, for the dashboard."""
+        newest = self.history.latest(1)
+        return {
+            "now": self.clock.now(),
+            "due": self._due,
+            "newest": newest[0].decision.time if newest else None,
+            "planner": planner_facts(self.settings, self.planner.engine_gpus),
+            "source": asdict(self.source.status),
+            "leading": self.connector.leading,
+            "trouble": self._trouble(),
+            "failures": self.metrics.failures,
+            "gpus": self._meter.gpus,
+            "gpu_hours": self._meter.gpu_hours,
+        }
 
     def _not_ready(self) -> str | None:
         """Why nobody should rely on the planner yet."""

@@ -15,8 +15,8 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def add_history_flags(group: Group) -> None:
     """Declare those of ``history``."""
-    _add_file(group)
-    _add_span(group)
+    add_file(group)
+    add_span(group)
     group.add_argument("--action", choices=("scale", "hold"), default=None, help="Only decisions of this kind.")
     group.add_argument("--pool", choices=("prefill", "decode"), default=None, help="Only those that changed this pool.")
     group.add_argument(
@@ -36,8 +36,8 @@ def add_history_flags(group: Group) -> None:
 
 def add_replay_flags(group: Group) -> None:
     """Declare those of ``replay``."""
-    _add_file(group)
-    _add_span(group)
+    add_file(group)
+    add_span(group)
     add_output(group, "replay-output", "the plot and replay.json")
 
 
@@ -63,17 +63,19 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _add_file(group: Group) -> None:
+def add_file(group: Group, what: str = "History to read.") -> None:
+    """The flag ``--history``."""
     group.add_argument(
         "--history",
         type=Path,
         metavar="FILE",
         default=None,
-        help="History to read. (default: history.sqlite of --namespace in --state-dir)",
+        help=f"{what} (default: history.sqlite of --namespace in --state-dir)",
     )
 
 
-def _add_span(group: Group) -> None:
+def add_span(group: Group) -> None:
+    """The flags ``--since`` and ``--until``."""
     group.add_argument(
         "--since", type=moment, metavar="TIME", default=None, help="Begin: 2026-03-01T12:00 (UTC), or 12h for 12 h ago."
     )

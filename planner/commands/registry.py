@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from planner.commands import demo, forecast, history, profile, simulate
+from planner.commands import dashboard, demo, forecast, history, profile, simulate
 from planner.commands.values import Group
 from planner.settings import (
     GROUPS,
@@ -153,6 +153,13 @@ COMMANDS: tuple[Command, ...] = (
         target="planner.history.redecide:redecide",
         add_flags=history.add_replay_flags,
         title="Replay",
+    ),
+    Command(
+        name="dashboard",
+        summary="a recorded run as one page to open, keep and send",
+        target="planner.dashboard.command:dashboard",
+        add_flags=dashboard.add_flags,
+        title="Dashboard of a history",
     ),
     Command(name="profile", summary="make, read and convert engine profiles", below=PROFILE_COMMANDS),
 )

@@ -131,6 +131,11 @@ class PlannerMetrics:
         self._interval.set(interval_s)
         self._budget.set(math.nan if max_gpus is None else max_gpus)
 
+    @property
+    def failures(self) -> int:
+        """Adjustments that failed."""
+        return int(self.registry.get_sample_value(f"{PREFIX}_tick_failures_total") or 0)
+
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
 

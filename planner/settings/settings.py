@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from planner.settings.dashboard import DashboardOptions
 from planner.settings.decision import DecisionOptions
 from planner.settings.deployment import DeploymentOptions
 from planner.settings.election import ElectionOptions
@@ -43,6 +44,7 @@ class Settings(
     ElectionOptions,
     HistoryOptions,
     ReportOptions,
+    DashboardOptions,
     BaseSettings,
 ):
     """How the planner runs.

@@ -51,7 +51,7 @@ def simulate(invocation: Invocation) -> int:
         for sentence in held_back(runs, settings.max_gpu_budget):
             shown.print(f"Note: {sentence}", style="yellow")
     output: Path = invocation.extras.output
-    page = write_report(runs, _title(invocation.extras), output, ttft_ms=settings.ttft, itl_ms=settings.itl)
+    page = write_report(runs, _title(invocation.extras), output, settings=settings)
     (output / "simulation.json").write_text(as_json(runs), encoding="utf-8")
     shown.print(f"The curves: {page}")
     return 0

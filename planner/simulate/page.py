@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from planner.dashboard.facts import planner_facts
+from planner.dashboard.recording import RecordedRun, Recording, Scores
+from planner.planner import load_profile
+from planner.report.record import Record
+from planner.settings import Settings
 from planner.simulate.table import COLUMNS, cells, footnote
 from planner.simulation.loop import Point, Run
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1c2430; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; font-size: 13px; }
-th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid #d8dee6; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; font-weight: 600; }
-img { width: 100%; margin: .5rem 0 2rem; } p { color: #51606f; } .scroll { overflow-x: auto; }
-"""
 
-
-def write_report(runs: Mapping[str, Run], title: str, folder: Path, *, ttft_ms: float, itl_ms: float) -> Path:
+def write_report(runs: Mapping[str, Run], title: str, folder: Path, *, settings: Settings) -> Path:
     """Draw every run as a PNG, and all of them with their scores as one HTML page.
 
     Args:
         runs: The runs by name.
         title: What was simulated.
         folder: Where to write; made if need be.
-        ttft_ms: The TTFT target, milliseconds.
-        itl_ms: The ITL target, milliseconds.
+        settings: What they ran with, as far as they have it in common.
 
     Returns:
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {}
     for name, run in runs.items():
         if run.points:
-            pictures[name] = folder / f"{_file_name(name)}.png"
-            draw(run.points, name, pictures[name], ttft_ms=ttft_ms, itl_ms=itl_ms)
-    overview = folder / "overview.png"
+            draw(run.points, name, folder / f"{_file_name(name)}.png", ttft_ms=settings.ttft, itl_ms=settings.itl)
     if len(runs) > 1:
-        draw_overview(runs, overview)
+        draw_overview(runs, folder / "overview.png")
     page = folder / "report.html"
-    page.write_text(_page(runs, title, pictures, overview if len(runs) > 1 else None), encoding="utf-8")
+    page.write_text(_recording(runs, title, settings).to_html(), encoding="utf-8")
     return page
 
 
@@ -52,26 +43,30 @@ def _file_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
 
 
-def _page(runs: Mapping[str, Run], title: str, pictures: Mapping[str, Path], overview: Path | None) -> str:
-    heads = "".join(f"<th>{html.escape(text)}</th>" for text in ("", *COLUMNS))
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in (name, *cells(run.score)))}</tr>"
-        for name, run in runs.items()
-    )
-    figures = "".join(
-        f"<h2>{html.escape(name)}</h2>{_image(file, f'Course of {name}')}" for name, file in pictures.items()
-    )
-    compared = _image(overview, "What each attained and spent") if overview else ""
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
-        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f"<p>{html.escape(footnote(runs))}</p>{compared}{figures}</body></html>\n"
+def _recording(runs: Mapping[str, Run], title: str, settings: Settings) -> Recording:
+    profile = load_profile(settings)
+    planner = planner_facts(settings, (profile.prefill.gpus, profile.decode.gpus))
+    targets = f"targets TTFT {settings.ttft:g} ms, ITL {settings.itl:g} ms"
+    return Recording(
+        title=title,
+        subtitle=f"{targets} · every {settings.adjustment_interval:g} s",
+        clock="elapsed",
+        runs=[RecordedRun(name=name, planner=planner, records=_records(run)) for name, run in runs.items()],
+        scores=Scores(columns=list(COLUMNS), rows=[cells(run.score) for run in runs.values()]),
+        note=footnote(runs),
     )
 
 
-def _image(file: Path, text: str) -> str:
-    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}">'
+def _records(run: Run) -> list[dict[str, Any]]:
+    """A run as records; nothing was handed over, and nothing read from a source."""
+    records = [
+        Record(observation=point.observation, decision=point.decision, applied=None, duration_s=0.0).to_dict()
+        | {"simulated": True, "duration_s": None}
+        for point in run.points
+    ]
+    if records:
+        records[-1]["gpu_hours"] = run.score.gpu_hours
+    return records
 
 
 def draw(points: Sequence[Point], name: str, file: Path, *, ttft_ms: float, itl_ms: float) -> None:

@@ -96,6 +96,7 @@ def as_json(runs: Mapping[str, Run]) -> str:
 
 def _point(point: Point) -> dict[str, Any]:
     content = asdict(point)
+    del content["decision"]  # what matters of it stands beside it
     seen = content["observation"]
     for name in ("ttft_quantiles_ms", "itl_quantiles_ms"):
         seen[name] = {str(p): value for p, value in (seen[name] or {}).items()} or None

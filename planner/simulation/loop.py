@@ -76,6 +76,7 @@ class Point:
         needed: Prefill and decode workers the load needs, if the decider says.
         gpus: GPUs in use.
         reason: Why, in a sentence.
+        decision: The whole of what was decided.
     """
 
     time_s: float
@@ -85,6 +86,7 @@ class Point:
     needed: tuple[int | None, int | None]
     gpus: int
     reason: str
+    decision: Decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +239,7 @@ class Simulation:
                 needed=(why.prefill.required, why.decode.required),
                 gpus=self._gpus(*self._deployment.workers),
                 reason=why.reason,
+                decision=decision,
             )
         )
 
