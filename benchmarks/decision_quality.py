@@ -5,7 +5,9 @@ r"""Attainment against GPU-hours: the planner, a clairvoyant one, the published 
 
 Each contestant goes through each trace at several percentiles, which gives its frontier. Beside every point stands what
 the clairvoyant planner, which knows every interval's arrivals and decides by the same rules, attains with as many
-GPU-hours: interpolated on its own frontier. Rates are scaled so that the lower bound is at least ``--least-workers``.
+GPU-hours: interpolated on its own frontier, which is taken to the percentiles 99.9 and 99.99 so that it reaches as far;
+and the most that a baseline attains with as many or fewer. The baselines are the published rules, an HPA and static
+deployments of several sizes. Rates are scaled so that the lower bound is at least ``--least-workers`` decode workers.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +28,13 @@ from planner.settings import NO_BUDGET, Settings
 from planner.simulate.contest import Conditions, Contest, Entry, Load, starting_workers, survey
 from planner.simulation.arrivals import Cut
 from planner.simulation.request import Request
-from planner.simulation.score import ScoreKeeper
+from planner.simulation.score import Score, ScoreKeeper
 from profiles import sample_profile_dir
 
 PERCENTILES = (80.0, 90.0, 95.0, 99.0, 99.5)
+FARTHER = (99.9, 99.99)
+# Sizes of static deployments, over the workers that the mean load keeps busy.
+STATIC = (1.25, 1.5, 2.0, 2.5, 3.5, 5.0, 8.0, 12.0)
 HEADINGS = (
     "trace",
     "interval",
@@ -39,6 +45,7 @@ HEADINGS = (
     "x bound",
     "clairvoyant there",
     "difference",
+    "best baseline there",
 )
 
 
@@ -53,18 +60,43 @@ def lower_bound_gpus(load: Load, settings: Settings) -> float:
     return score.bound_gpu_hours / (last / 3600)
 
 
-def entries(settings: Settings, predictors: list[str]) -> list[Entry]:
+def busy_workers(load: Load, settings: Settings) -> tuple[float, float]:
+    """Prefill and decode workers that the whole load keeps busy on average, at the best throughput within target."""
+    profile = load_profile(settings)
+    prefill = decode = last = 0.0
+    for time, isl, osl in load.arrivals():
+        prefill += profile.prefill.ttft_ms(isl) / 1000
+        decode += osl
+        last = time
+    seen = survey(load, math.inf)
+    context = seen.isl + seen.osl / 2
+    per_worker = profile.decode.best_throughput_per_gpu(settings.itl, context) * profile.decode.gpus
+    return prefill / last, decode / last / per_worker
+
+
+def entries(settings: Settings, predictors: list[str], busy: tuple[float, float]) -> list[Entry]:
     """Who takes part."""
     found = []
-    for percentile in PERCENTILES:
+    for percentile in (*PERCENTILES, *FARTHER):
         ours = settings.model_copy(update={"slo_percentile": percentile})
-        found.append(Entry(name=f"planner {percentile:g}", kind="planner", settings=ours))
+        if percentile in PERCENTILES:
+            found.append(Entry(name=f"planner {percentile:g}", kind="planner", settings=ours))
         found.append(Entry(name=f"clairvoyant {percentile:g}", kind="clairvoyant", settings=ours))
     for predictor in predictors:
         rules = settings.model_copy(update={"sizing": "throughput", "load_predictor": predictor})
         found.append(Entry(name=f"published, {predictor}", kind="planner", settings=rules))
     found.append(Entry(name="hpa", kind="hpa", settings=settings))
+    pools = dict.fromkeys((math.ceil(size * busy[0]), 1 + math.ceil(min(size, 3.0) * busy[1])) for size in STATIC)
+    for prefill, decode in pools:
+        name = f"static, {prefill}+{decode}"
+        found.append(Entry(name=name, kind="static", settings=settings, workers=(prefill, decode)))
     return found
+
+
+def best_within(baselines: Mapping[str, Score], over_bound: float) -> str:
+    """The most that a baseline attains at a cost, and which; empty if all are dearer."""
+    there = [(score.within_both, name) for name, score in baselines.items() if score.over_bound <= over_bound]
+    return "{:.2%} {}".format(*max(there)) if there else ""
 
 
 def attained_there(frontier: list[tuple[float, float]], over_bound: float) -> float:
@@ -93,18 +125,23 @@ def contest(trace: Path, interval: float, options: argparse.Namespace) -> list[t
     scale = max(1.0, least / lower_bound_gpus(load, settings))
     load = replace(load, cut=replace(load.cut, rate_scale=round(scale, 1)))
     conditions = Conditions(load=load, initial=starting_workers(survey(load), settings))
-    with Contest(entries(settings, options.predictors.split(",")), conditions, processes=options.processes) as futures:
+    taking_part = entries(
+        settings, [name for name in options.predictors.split(",") if name], busy_workers(load, settings)
+    )
+    with Contest(taking_part, conditions, processes=options.processes) as futures:
         scores = {name: future.result().score for name, future in futures.items()}
     frontier = [(score.over_bound, score.within_both) for name, score in scores.items() if "clairvoyant" in name]
+    baselines = {name: score for name, score in scores.items() if not name.startswith(("planner", "clairvoyant"))}
     rows = []
     for name, score in scores.items():
         there = attained_there(frontier, score.over_bound)
-        who, _, percentile = name.rpartition(" ") if name[-1].isdigit() else (name, "", "")
+        who, _, percentile = (name, "", "") if name in baselines else name.rpartition(" ")
         rows.append(
             (
                 *(f"{trace.name.split('.')[0]} x{load.cut.rate_scale:g}", f"{interval:g} s", who, percentile),
                 *(f"{score.within_both:.2%}", f"{score.worst:.1%}", f"{score.over_bound:.2f}"),
                 *(("", "") if math.isnan(there) else (f"{there:.2%}", f"{(score.within_both - there) * 100:+.2f}")),
+                "" if name in baselines or who == "clairvoyant" else best_within(baselines, score.over_bound),
             )
         )
     return rows

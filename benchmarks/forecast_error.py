@@ -1,114 +1,127 @@
-"""How far one-step forecasts of real traffic are off, and whether their uncertainty is honest.
+r"""How far forecasts of real traffic are off, and whether their uncertainty is honest.
 
-    python benchmarks/forecast_error.py ../shared/traces/servegen-m-large-14d-600s.csv
+    python benchmarks/forecast_error.py ../shared/traces/*.jsonl.gz ../shared/traces/*.csv
 
-The traces are CSV files of ``timestamp_s,request_rate,isl,osl``; without any, a made-up week is used. WAPE is the sum
-of absolute errors over the sum of values. The band from the 0.1 to the 0.9 quantile should hold 80 % of the values,
-and 90 % should lie below the 0.9 quantile. Windows without requests (outages of the collection) are left out.
+Request count, ISL and OSL of every trace in intervals of 60, 180 and 600 s, 1 to 3 intervals ahead. For each series
+the error of ``auto`` stands beside that of the best single predictor in hindsight; then each predictor's mean over all
+series. WAPE is the sum of absolute errors over the sum of values, pinball the loss of the 0.9 quantile over the mean
+value, coverage the share of values below that quantile. Intervals without requests are left out. Models that are
+fitted (arima, prophet) take long: series are cut to their first ``--points`` values. Without a trace, a made-up week.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
-import time
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from predictors import InlineFitter, PredictorOptions, make_predictor
+from planner.settings import Settings
+from planner.simulate.backtest import SERIES, Verdict, backtest, read_series
 
-STEP_S = 600.0
+HORIZONS = (1, 2, 3)
+# A series shorter than this says nothing of a predictor.
+_LEAST_POINTS = 20
 
-# WAPE of the request rate with the predictors of NVIDIA Dynamo 0.9.1, recorded on the first half of the file.
-RECORDED = {("servegen-m-large-14d-600s", "constant"): 0.0845, ("servegen-m-large-14d-600s", "kalman"): 0.0975}
-RECORDED |= {("servegen-m-large-14d-600s", "arima"): 0.233}
-
-
-@dataclass(frozen=True)
-class Score:
-    """How a predictor did on a series."""
-
-    wape: float
-    within_band: float
-    below_p90: float
-    ms_per_step: float
+Series = tuple[str, float, str]
 
 
-def read(path: Path, share: float) -> dict[str, list[float | None]]:
-    """The first share of a trace: request rate, ISL and OSL; None where nothing was collected."""
-    with path.open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    rows = rows[: round(len(rows) * share)]
-    idle = [float(row["request_rate"]) == 0 for row in rows]
-    return {
-        name: [None if gone else float(row[name]) for row, gone in zip(rows, idle, strict=True)]
-        for name in ("request_rate", "isl", "osl")
-    }
+def load(paths: list[Path], intervals_s: list[float], points: int) -> dict[Series, list[float | None]]:
+    """Every series of every trace; intervals without requests are unknown, as outages of a collection are."""
+    found: dict[Series, list[float | None]] = {}
+    for path in paths:
+        for interval_s in intervals_s:
+            if path.suffix == ".csv" and interval_s < _step_s(path):
+                continue
+            columns = read_series(path, interval_s)
+            for kind in SERIES:
+                values = [value or None for value in columns[kind]][:points]
+                if sum(value is not None for value in values) >= _LEAST_POINTS:
+                    found[path.name.split(".")[0], interval_s, kind] = values
+    return found
 
 
-def made_up(points: int = 1008, seed: int = 1) -> dict[str, list[float | None]]:
+def made_up(points: int = 1008, seed: int = 1) -> list[float | None]:
     """A week of days with noise that has a memory."""
     generator = np.random.default_rng(seed)
     noise = np.zeros(points)
     for index in range(1, points):
         noise[index] = 0.8 * noise[index - 1] + 0.05 * generator.normal()
-    rate = 100 * (1 - 0.6 * np.cos(2 * np.pi * np.arange(points) / 144)) * np.exp(noise)
-    return {"request_rate": list(map(float, rate))}
+    return list(map(float, 100 * (1 - 0.6 * np.cos(2 * np.pi * np.arange(points) / 144)) * np.exp(noise)))
 
 
-def score(name: str, values: list[float | None], window: int) -> Score:
-    """Run a predictor along a series."""
-    predictor = make_predictor(name, PredictorOptions(interval_s=STEP_S, prophet_window_size=window), InlineFitter())
-    actual, means, lows, highs = [], [], [], []
-    began = time.process_time()
-    for index, value in enumerate(values):
-        forecast = predictor.forecast()
-        if forecast is not None and value is not None:
-            actual.append(value)
-            means.append(forecast.mean)
-            lows.append(forecast.quantile(0.1))
-            highs.append(forecast.quantile(0.9))
-        predictor.observe(value, index * STEP_S)
-    took_ms = (time.process_time() - began) / len(values) * 1000
-    truth, low, high = np.array(actual), np.array(lows), np.array(highs)
-    return Score(
-        wape=float(np.abs(truth - np.array(means)).sum() / truth.sum()),
-        within_band=float(((low <= truth) & (truth <= high)).mean()),
-        below_p90=float((truth <= high).mean()),
-        ms_per_step=took_ms,
-    )
+def _step_s(path: Path) -> float:
+    with path.open(encoding="utf-8") as stream:
+        times = [float(line.split(",")[0]) for line in stream.readlines()[1:3]]
+    return times[1] - times[0]
+
+
+def judge(name: str, interval_s: float, values: list[float | None]) -> dict[int, Verdict]:
+    """How a predictor did on a series, by horizon."""
+    settings = Settings(environment="virtual", adjustment_interval=interval_s)
+    return dict(backtest(name, values, HORIZONS, settings).verdicts)
+
+
+def table_of_series(verdicts: Mapping[tuple[Series, str], Mapping[int, Verdict]], names: list[str]) -> None:
+    """Print one row a series: the WAPE of ``auto`` over that of the best of the others, at each horizon."""
+    others = [name for name in names if name != "auto"]
+    print("\n| trace | interval | series | auto / best +1 | +2 | +3 | best |\n|---|---|---|---|---|---|---|")
+    for series in dict.fromkeys(series for series, _ in verdicts):
+        ratios, bests = [], []
+        for step in HORIZONS:
+            best = min(others, key=lambda name: verdicts[series, name][step].wape)
+            ratio = verdicts[series, "auto"][step].wape / verdicts[series, best][step].wape
+            ratios.append(f"{ratio:.3f}" + ("" if ratio <= 1.02 else " *"))
+            bests.append(best)
+        trace, interval_s, kind = series
+        print(f"| {trace} | {interval_s:g} s | {kind} | " + " | ".join(ratios) + f" | {', '.join(bests)} |")
+
+
+def table_of_predictors(verdicts: Mapping[tuple[Series, str], Mapping[int, Verdict]], names: list[str]) -> None:
+    """Print one row a predictor: means over all series and horizons."""
+    print("\n| predictor | WAPE | pinball 0.9 | coverage of 0.9 | lowest | highest |\n|---|---|---|---|---|---|")
+    for name in names:
+        told = [by_step[step] for (_, of), by_step in verdicts.items() if of == name for step in HORIZONS]
+        told = [one for one in told if not math.isnan(one.wape)]
+        wape, pinball, below = (
+            np.array([getattr(one, field) for one in told]) for field in ("wape", "pinball", "below")
+        )
+        print(
+            f"| {name} | {wape.mean():.4f} | {pinball.mean():.4f} | {below.mean():.3f} "
+            f"| {below.min():.2f} | {below.max():.2f} |"
+        )
 
 
 def main() -> None:
-    """Score every predictor on every series and print a table."""
+    """Print both tables as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("traces", nargs="*", type=Path)
-    parser.add_argument("--predictors", default="constant,kalman,arima", help="names, separated by commas")
-    parser.add_argument("--share", type=float, default=0.5, help="first share of each trace (default: 0.5)")
-    parser.add_argument("--prophet-window-size", type=int, default=50, help="values Prophet is fitted to (default: 50)")
+    parser.add_argument("--predictors", default="auto,constant,kalman", help="names (default: auto,constant,kalman)")
+    parser.add_argument("--intervals", default="60,180,600", help="interval lengths, s (default: 60,180,600)")
+    parser.add_argument("--points", type=int, default=2000, help="values of a series at most (default: 2000)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    traces = {path.stem: read(path, options.share) for path in options.traces} or {"made up": made_up()}
-    table = Table("trace", "series", "predictor", "WAPE", "in 80 % band", "below p90", "ms/step", "0.9.1 recorded")
-    runs = [
-        (trace, series, name)
-        for trace, columns in traces.items()
-        for series in columns
-        for name in options.predictors.split(",")
-    ]
-    for trace, series, name in track(runs, description="forecasting", transient=True):
-        result = score(name, traces[trace][series], options.prophet_window_size)
-        recorded = RECORDED.get((trace, name), math.nan) if series == "request_rate" else math.nan
-        table.add_row(
-            *(trace, series, name, f"{result.wape:.4f}", f"{result.within_band:.0%}", f"{result.below_p90:.0%}"),
-            *(f"{result.ms_per_step:.2f}", "" if math.isnan(recorded) else f"{recorded:g}"),
-        )
-    Console(width=130).print(table)
+    names = options.predictors.split(",")
+    if "auto" not in names:
+        parser.error(f"--predictors {options.predictors!r}: auto must be among them, as it is what others are held to")
+    series = load(options.traces, [float(text) for text in options.intervals.split(",")], options.points)
+    series = series or {("made up", 600.0, "requests"): made_up()}
+    tasks = [(one, name) for one in series for name in names]
+    with ProcessPoolExecutor(options.processes) as pool:
+        futures = {task: pool.submit(judge, task[1], task[0][1], series[task[0]]) for task in tasks}
+        console = Console(stderr=True)
+        verdicts = {
+            task: future.result()
+            for task, future in track(futures.items(), description="forecasting", console=console, transient=True)
+        }
+    table_of_series(verdicts, names)
+    table_of_predictors(verdicts, names)
 
 
 if __name__ == "__main__":

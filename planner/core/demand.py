@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
 from planner.core.decision import LoadForecast
 from planner.core.observation import Observation
 from predictors.base import Forecast, Predictor
+
+# Pauses are remembered for so many intervals with load, and longer ones are no pauses.
+_PAUSES, _LONGEST_PAUSE = 60, 10
 
 
 class Sight(StrEnum):
@@ -32,7 +36,8 @@ class Demand:
     """Follows request count, ISL and OSL, and forecasts them.
 
     A single idle interval is ``quiet`` and may be a hiccup; ``idle`` is what was seen ``idle_intervals`` times in a
-    row. An interval whose request count is unknown is ``blind`` and neither starts nor breaks such a row.
+    row, and for longer than the pauses after which load came back lately. An interval whose request count is unknown
+    is ``blind`` and neither starts nor breaks such a row.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Demand:
         self.idle_intervals = idle_intervals
         self.sight = Sight.BLIND
         self._idle_row = 0
+        self._pauses: deque[int] = deque(maxlen=_PAUSES)
 
     def learn(self, observation: Observation) -> None:
         """Take in one interval; unknown values let time go on in their series."""
@@ -77,10 +83,13 @@ class Demand:
         if observation.blind:
             return Sight.BLIND
         if not observation.idle:
+            # One entry an interval, so that a pause is forgotten after as many.
+            self._pauses.append(self._idle_row if self._idle_row <= _LONGEST_PAUSE else 0)
             self._idle_row = 0
             return Sight.ACTIVE
         self._idle_row += 1
-        return Sight.IDLE if self._idle_row >= self.idle_intervals else Sight.QUIET
+        confirmed = self._idle_row >= self.idle_intervals and self._idle_row > max(self._pauses, default=0)
+        return Sight.IDLE if confirmed else Sight.QUIET
 
     def plain(self, requests: float, isl: float | None, osl: float | None) -> LoadForecast:
         """So many requests in the next interval; lengths that are unknown are those to assume."""

@@ -13,6 +13,9 @@ from planner.core.sizing import Targets
 from planner.simulation.arrivals import Arrival
 from predictors.base import Forecast
 
+# What an operator would set as maxReplicas, far above any sensible need.
+_MOST_REPLICAS = 500
+
 
 class Static:
     """Always the same workers."""
@@ -37,19 +40,26 @@ class Reactive:
     """
 
     def __init__(
-        self, targets: Targets, *, minimum: int = 1, window_s: float = 300.0, aggregated: bool = False
+        self,
+        targets: Targets,
+        *,
+        minimum: int = 1,
+        maximum: int = _MOST_REPLICAS,
+        window_s: float = 300.0,
+        aggregated: bool = False,
     ) -> None:
         """Begin with nothing observed.
 
         Args:
             targets: What latencies are compared with.
             minimum: Workers that a pool keeps.
+            maximum: Workers that a pool never exceeds, as a target out of reach would be chased without end.
             window_s: Span whose highest wish holds a pool up, seconds.
             aggregated: Whether one pool answers for both latencies, the worse of which counts.
         """
         self._aggregated = aggregated
         self._targets = targets
-        self._minimum = minimum
+        self._minimum, self._maximum = minimum, maximum
         self._window_s = window_s
         self._wishes: tuple[list[tuple[float, int]], list[tuple[float, int]]] = ([], [])
 
@@ -71,6 +81,7 @@ class Reactive:
     def _pool(self, index: int, observation: Observation, workers: Workers | None, ratio: float) -> int:
         current = workers.requested if workers else self._minimum
         wish = current if abs(ratio - 1) <= 0.1 else math.ceil(current * min(ratio, 4.0))
+        wish = min(wish, self._maximum)
         wishes = self._wishes[index]
         wishes.append((observation.time, max(self._minimum, wish)))
         while wishes[0][0] < observation.time - self._window_s:

@@ -54,6 +54,20 @@ def test_a_blind_interval_neither_starts_nor_breaks_idleness(demand):
         assert demand.sight is sight
 
 
+def test_pauses_after_which_load_came_back_are_no_idleness(demand):
+    for index, requests in enumerate([60, 0, 0, 0, 60, 0, 0, 0], start=1):
+        demand.learn(seen(index, requests))
+    assert demand.sight is Sight.QUIET
+    demand.learn(seen(9, 0))
+    assert demand.sight is Sight.IDLE, "it is longer than any pause before"
+
+
+def test_pauses_are_forgotten_and_a_night_is_none(demand):
+    for index, requests in enumerate([60, 0, 0, 0, *[60] * 60, *[0] * 40, 60, 0, 0], start=1):
+        demand.learn(seen(index, requests))
+    assert demand.sight is Sight.IDLE
+
+
 def test_requests_still_in_the_system_are_load(demand):
     for index in range(1, 5):
         demand.learn(seen(index, 0, inflight=4))

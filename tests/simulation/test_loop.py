@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner import Planner, Settings
+from planner import Observation, Planner, Settings, Workers
 from planner.core.sizing import Targets
 from planner.simulation.arrivals import Arrival, Pattern, generate
 from planner.simulation.baselines import Reactive, Static, foresee
@@ -121,6 +121,24 @@ def test_who_knows_the_arrivals_spends_less(profile):
     plain = Simulation(world(profile), planner(profile)).run(generate(PATTERN)).score
     assert informed.within_both > 0.95
     assert informed.gpu_hours < plain.gpu_hours
+
+
+def test_an_autoscaler_that_chases_a_target_out_of_reach_stops_at_its_maximum():
+    impossible = Reactive(TARGETS, maximum=40)
+    workers = Workers(ready=2)
+    for minute in range(10):
+        seen = Observation(
+            time=60.0 * minute,
+            interval=60.0,
+            requests_started=60,
+            ttft_ms=1e6,
+            itl_ms=1e3,
+            prefill=workers,
+            decode=workers,
+        )
+        decision = impossible.step(seen)
+        workers = Workers(ready=decision.prefill)
+    assert (decision.prefill, decision.decode) == (40, 40)
 
 
 @pytest.mark.parametrize(("ttft", "itl"), [(1.5, 1.0), (1.0, 1.5), (1.4, 1.4)])
