@@ -100,10 +100,11 @@ def fit_prophet(window: Sequence[tuple[float, float]], interval_s: float) -> Pro
         window: Times, seconds since the epoch, and values, oldest first.
         interval_s: Time from one value to the next, seconds.
     """
-    for name in ("prophet", "cmdstanpy"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # It complains that it cannot plot, and its engine, once loaded, tells of every fit; what fails is raised.
+        for name in ("prophet", "prophet.plot", "cmdstanpy"):
+            logging.getLogger(name).disabled = True
         import pandas as pd  # noqa: PLC0415 - imported where the fit runs
         from prophet import Prophet  # noqa: PLC0415
 

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -101,3 +103,11 @@ def test_arima_fits_in_the_other_process_and_its_result_is_taken_up(fitter):
     assert predictor.last_error is None
     predictor.observe(100.0)
     assert predictor.forecast().mean != 100.0, "a model answers, not the last value"
+
+
+def test_prophet_says_nothing_of_its_own():
+    program = (
+        "from predictors.prophet import fit_prophet; fit_prophet([(60.0 * i, 5.0 + i % 3) for i in range(9)], 60.0)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout + ran.stderr == ""
