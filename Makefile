@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 2
+# Much of the live tests is waiting: more of them at a time than there are cores.
+WORKERS ?= 4
 
 .PHONY: help demo test check format tests servers docs lock benchmarks clean
 
@@ -36,7 +37,7 @@ check: .venv/.dev
 	$(BIN)/lint-imports
 
 tests: .venv/.dev servers
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # Servers for the live tests, and helm; without root they must be there already, or those tests are skipped.
 servers: .venv/.dev
