@@ -154,7 +154,8 @@ def _draw_latency(axes: Any, hours: Sequence[float], points: Sequence[Point], tt
 
 
 def _share(value: float, _: int | None = None) -> str:
-    return f"{value:g}"
+    # A label for 1, 2 and 5 of every decade; more would run into each other.
+    return f"{value:g}" if f"{value:e}"[0] in "125" else ""
 
 
 def _draw_gpus(axes: Any, hours: Sequence[float], points: Sequence[Point]) -> None:
