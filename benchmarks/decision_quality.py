@@ -54,7 +54,7 @@ def lower_bound_gpus(load: Load, settings: Settings) -> float:
     keeper = ScoreKeeper(load_profile(settings), Targets(ttft_ms=settings.ttft, itl_ms=settings.itl))
     last = 0.0
     for time, isl, osl in load.arrivals():
-        keeper.completed(Request(time, isl, osl))
+        keeper.completed(Request(time, isl, osl, first_token_s=time, completed_s=time))
         last = time
     score = keeper.score(gpu_hours=1, hours=1, scalings=0, wasted_worker_minutes=0)
     return score.bound_gpu_hours / (last / 3600)
