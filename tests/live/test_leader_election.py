@@ -178,6 +178,8 @@ async def test_a_frozen_leader_is_followed_and_never_scales_beside_its_follower(
     assert not await second.leading()
     await until(lambda: standing_by(second), "it observes, decides and stands by", watch=both)
 
+    # Frozen between two adjustments: a change that was under way would be told of only after it woke.
+    await until(scales_again(first), "the first has just scaled")
     first.signal(signal.SIGSTOP)
     await until(second.leading, "the second leads", watch=(second,))
     await until(scales_again(second), "it scales", watch=(second,))
