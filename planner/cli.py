@@ -104,8 +104,14 @@ def from_file(path: Path) -> dict[str, Found]:
         ConfigurationError: It cannot be read, is no mapping, or has a key that is no option.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--config {path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"--config {path}: is no text in UTF-8: {error}") from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ConfigurationError(f"--config {path}: cannot be read as YAML: {error}") from error
     if content is None:
         return {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -32,6 +34,27 @@ class InlineFitter:
         return future
 
 
+class _GuestProcess(SpawnProcess):
+    """A process that does not run the main program again, which may be anyone's and guard nothing."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 - its name in the standard library
+        main = sys.modules["__main__"]
+        spec, file = getattr(main, "__spec__", None), main.__dict__.pop("__file__", None)
+        main.__spec__ = None
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            main.__spec__ = spec
+            if file is not None:
+                main.__file__ = file
+
+
+class _GuestContext(SpawnContext):
+    # A forked child would inherit the event loop's sockets and threads' locks.
+    Process = _GuestProcess
+
+
 class ProcessFitter:
     """Fits in one other process, which is started at the first fit and killed when a fit takes too long.
 
@@ -49,12 +72,11 @@ class ProcessFitter:
         self._pool: Any = None
 
     def submit(self, fit: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Hand the fit over."""
+        """Hand the fit over; it must be defined in a module that can be imported, not in the main program."""
         if self._pool is None:
             from pebble import ProcessPool  # noqa: PLC0415 - only models that are fitted need it
 
-            # A forked child would inherit the event loop's sockets and threads' locks.
-            self._pool = ProcessPool(max_workers=1, context=multiprocessing.get_context("spawn"))
+            self._pool = ProcessPool(max_workers=1, context=_GuestContext())
         future: Future[T] = self._pool.schedule(fit, args=list(arguments), timeout=self._time_limit_s)
         return future
 

@@ -168,6 +168,14 @@ def test_a_wrong_file_is_explained(tmp_path, text, words):
         assert word in str(caught.value)
 
 
+def test_a_file_that_cannot_be_read_is_explained(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"gone\.yaml: cannot be read: No such file or directory"):
+        parse(["--config", str(tmp_path / "gone.yaml")], {})
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"binary\.yaml: is no text in UTF-8"):
+        parse(["--config", str(tmp_path / "binary.yaml")], {})
+
+
 def test_an_empty_file_changes_nothing(tmp_path):
     config = tmp_path / "planner.yaml"
     config.write_text("# nothing\n")

@@ -37,6 +37,22 @@ def test_a_fit_runs_in_another_process(fitter):
     assert fitter.submit(where).result(20) != os.getpid()
 
 
+def test_the_program_it_is_a_guest_of_is_not_run_again(tmp_path):
+    program = tmp_path / "unguarded.py"
+    program.write_text(
+        "from math import sqrt\n"
+        "from predictors import ProcessFitter\n"
+        "print('begun')\n"
+        "fitter = ProcessFitter(time_limit_s=20)\n"
+        "print(fitter.submit(sqrt, 9).result(20), __spec__, __file__ is not None)\n"
+        "fitter.close()\n",
+        encoding="utf-8",
+    )
+    run = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.splitlines() == ["begun", "3.0 None True"]
+    assert run.stderr == ""
+
+
 def test_a_fit_that_takes_too_long_is_killed_and_the_next_one_runs():
     fitter = ProcessFitter(time_limit_s=1)
     try:
