@@ -96,6 +96,8 @@ def test_a_client_that_cannot_be_made_leaves_no_thread():
 
 async def test_ctrl_c_ends_a_script_that_waits(connector):
     script = (
+        # Who runs tests in the background has Ctrl-C ignored, and children inherit that.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from connectors.virtual import BlockingVirtualClient, VirtualConnectorClient\n"
         "with BlockingVirtualClient(lambda: VirtualConnectorClient.connect(sys.argv[1])) as client:\n"
         "    client.get(); print('waiting', flush=True); client.wait()"

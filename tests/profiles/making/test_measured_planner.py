@@ -143,7 +143,12 @@ def test_the_command_measures_and_leaves_a_profile(served, tmp_path, capsys):
 
 
 def test_ctrl_c_keeps_what_was_measured(served, tmp_path):
-    command = [sys.executable, "-m", "planner", "profile", "measure", "--endpoint", served.url]
+    # Who runs tests in the background has Ctrl-C ignored, and children inherit that.
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from planner.__main__ import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", program, "profile", "measure", "--endpoint", served.url]
     options = ("--profile-results-dir", str(tmp_path), *SMALL, "--steps", "300", "--context-points", "5")
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         deadline = time.monotonic() + 60
