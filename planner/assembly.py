@@ -19,16 +19,12 @@ from planner.settings import Settings
 from planner.sources.base import Source
 
 if TYPE_CHECKING:
-    from planner.sources.prometheus import PrometheusSource
-
-if TYPE_CHECKING:
+    from connectors.kubernetes import KubernetesApi, Wanted
     from connectors.virtual.store import VirtualStore
     from planner.dashboard.server import DashboardServer
     from planner.report.history import History
     from planner.report.store import HistoryStore
-
-if TYPE_CHECKING:
-    from connectors.kubernetes import KubernetesApi, Wanted
+    from planner.sources.prometheus import PrometheusSource
 
 Now = Callable[[], float]
 

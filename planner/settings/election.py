@@ -6,9 +6,7 @@ from typing import ClassVar, Self
 
 from pydantic import model_validator
 
-from planner.settings.options import OptionGroup, option
-
-_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+from planner.settings.options import KUBERNETES_NAME, OptionGroup, option
 
 
 class ElectionOptions(OptionGroup):
@@ -22,10 +20,16 @@ class ElectionOptions(OptionGroup):
         "For --environment kubernetes.",
     )
     leader_elect_resource_name: str | None = option(
-        None, "Name of the Lease. Left out: sla-planner- and the name of the deployment.", max_length=253, pattern=_NAME
+        None,
+        "Name of the Lease. Left out: sla-planner- and the name of the deployment.",
+        max_length=253,
+        pattern=KUBERNETES_NAME,
     )
     leader_elect_resource_namespace: str | None = option(
-        None, "Kubernetes namespace of the Lease. Left out: that of the deployment.", max_length=63, pattern=_NAME
+        None,
+        "Kubernetes namespace of the Lease. Left out: that of the deployment.",
+        max_length=63,
+        pattern=KUBERNETES_NAME,
     )
     leader_elect_lease_duration: float = option(
         15.0, "Time a lease must be seen unrenewed before another planner takes it.", unit="s", ge=1, le=3600

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from planner.settings.options import OptionGroup, option
-
-_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+from planner.settings.options import KUBERNETES_NAME, OptionGroup, option
 
 
 class KubernetesOptions(OptionGroup):
@@ -20,14 +18,14 @@ class KubernetesOptions(OptionGroup):
         "Name of the DynamoGraphDeployment to scale.",
         env=("DYN_PARENT_DGD_K8S_NAME",),
         max_length=253,
-        pattern=_NAME,
+        pattern=KUBERNETES_NAME,
     )
     dgd_namespace: str | None = option(
         None,
         "Kubernetes namespace of that deployment. Left out, it is the planner's own.",
         env=("DYN_PARENT_DGD_K8S_NAMESPACE",),
         max_length=63,
-        pattern=_NAME,
+        pattern=KUBERNETES_NAME,
     )
     kubeconfig: Path | None = option(
         None,

@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
+KUBERNETES_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+"""What names of objects and namespaces in Kubernetes match."""
+
 
 class OptionGroup(BaseModel):
     """Options that belong together in help and reference; the settings inherit from every group.

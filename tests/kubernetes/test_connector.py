@@ -12,30 +12,11 @@ from connectors.base import ConnectorError, Outcome
 from connectors.election import FencedError
 from connectors.kubernetes import KubernetesConnector, Wanted
 from connectors.kubernetes.resources import ADAPTERS, DEPLOYMENTS
-from planner.core.decision import Action, Bound, Decision, Explanation, PoolExplanation
 from planner.core.observation import Workers
 from planner.finding import Health
 from tests.kubernetes.operator import Operator
 
 VERSIONS = ["v1alpha1", "v1beta1"]
-
-
-def decision(prefill, decode):
-    def pool(target):
-        return PoolExplanation(
-            previous=None,
-            required=target,
-            target=target,
-            bound_by=Bound.LOAD,
-            correction_factor=1.0,
-            expected_ms=None,
-            observed_ms=None,
-            target_ms=1.0,
-            feasible=True,
-        )
-
-    why = Explanation(reason="As the test wants it.", forecast=None, prefill=pool(prefill), decode=pool(decode))
-    return Decision(time=0.0, action=Action.SCALE, prefill=prefill, decode=decode, explanation=why)
 
 
 @pytest.fixture
@@ -84,7 +65,7 @@ async def until(condition, within_s=10.0):
 
 @pytest.mark.parametrize("version", VERSIONS)
 class TestScaling:
-    async def test_through_adapters_where_there_are_some(self, fake, deploy, connected, version):
+    async def test_through_adapters_where_there_are_some(self, fake, deploy, connected, version, decision):
         await deploy(version, adapters=True)
         async with connected() as connector:
             applied = await connector.apply(decision(3, 2))
@@ -95,7 +76,7 @@ class TestScaling:
         assert all("fieldManager=sla-planner" in path for path in patches(fake))
         assert events(fake) == ["Scaled"]
 
-    async def test_through_the_deployment_where_there_are_none(self, fake, deploy, connected, version):
+    async def test_through_the_deployment_where_there_are_none(self, fake, deploy, connected, version, decision):
         await deploy(version)
         async with connected() as connector:
             await connector.apply(decision(3, 2))
@@ -104,21 +85,23 @@ class TestScaling:
         assert again.outcome is Outcome.UNCHANGED
         assert len([path for path in patches(fake) if "dynamographdeployments/" in path]) == 2
 
-    async def test_one_pool_of_each_kind(self, fake, api, deploy, connected, version):
+    async def test_one_pool_of_each_kind(self, fake, api, deploy, connected, version, decision):
         await deploy(version, adapters=True)
         await api.delete(ADAPTERS, "default", "graph-vllmdecodeworker")
         async with connected() as connector:
             await connector.apply(decision(3, 2))
         assert replicas(fake) == (1, 2)
 
-    async def test_the_shrinking_pool_goes_first(self, fake, api, deploy, connected, version):
+    async def test_the_shrinking_pool_goes_first(self, fake, api, deploy, connected, version, decision):
         await deploy(version, prefill=1, decode=4, adapters=True)
         async with connected() as connector, Operator(api, "default", "graph"):
             await connector.apply(decision(3, 2))
         scaled = [path for path in patches(fake) if "scale" in path]
         assert ["decode" in path for path in scaled] == [True, False]
 
-    async def test_the_other_grows_once_the_deployment_itself_has_shrunk(self, fake, api, deploy, connected, version):
+    async def test_the_other_grows_once_the_deployment_itself_has_shrunk(
+        self, fake, api, deploy, connected, version, decision
+    ):
         await deploy(version, prefill=1, decode=4, adapters=True)
         async with connected(clocks={"followed_within_s": 0.2}) as connector:
             for _ in range(2):
@@ -132,7 +115,7 @@ class TestScaling:
         assert applied.outcome is Outcome.APPLIED
         assert adapters(fake) == (3, 2)
 
-    async def test_a_half_applied_decision_is_told_and_completed(self, fake, api, deploy, connected, version):
+    async def test_a_half_applied_decision_is_told_and_completed(self, fake, api, deploy, connected, version, decision):
         await deploy(version, prefill=1, decode=4, adapters=True)
         async with connected() as connector, Operator(api, "default", "graph"):
             fake.fail("PATCH", "prefillworker/scale", 10, status=500)
@@ -144,7 +127,7 @@ class TestScaling:
             await connector.apply(decision(3, 2))
         assert adapters(fake) == (3, 2)
 
-    async def test_a_shrink_that_fails_lets_nothing_grow(self, fake, deploy, connected, version):
+    async def test_a_shrink_that_fails_lets_nothing_grow(self, fake, deploy, connected, version, decision):
         await deploy(version, prefill=1, decode=4, adapters=True)
         async with connected() as connector:
             fake.fail("PATCH", "decodeworker/scale", 10, status=403)
@@ -152,14 +135,14 @@ class TestScaling:
                 await connector.apply(decision(3, 2))
         assert adapters(fake) == (1, 4)
 
-    async def test_storms_of_conflicts_are_outlived(self, fake, deploy, connected, version):
+    async def test_storms_of_conflicts_are_outlived(self, fake, deploy, connected, version, decision):
         await deploy(version)
         async with connected() as connector:
             fake.fail("PATCH", "dynamographdeployments/graph", 4, status=409)
             await connector.apply(decision(3, 2))
         assert replicas(fake) == (3, 2)
 
-    async def test_a_rolling_update_loses_no_workers(self, fake, api, deploy, connected, version):
+    async def test_a_rolling_update_loses_no_workers(self, fake, api, deploy, connected, version, decision):
         await deploy(version, prefill=2, decode=2)
         status = {"status": {"rollingUpdate": {"phase": "InProgress"}}}
         await api.patch(DEPLOYMENTS, "default", "graph", status, "status")
@@ -174,7 +157,9 @@ class TestScaling:
             await connector.apply(decision(1, 3))
         assert replicas(fake) == (1, 3)
 
-    async def test_a_rolling_update_that_never_ends_holds_up_nothing(self, fake, api, deploy, connected, version):
+    async def test_a_rolling_update_that_never_ends_holds_up_nothing(
+        self, fake, api, deploy, connected, version, decision
+    ):
         time = [0.0]
         await deploy(version, prefill=2, decode=2)
         status = {"status": {"rollingUpdate": {"phase": "InProgress"}}}
@@ -185,7 +170,7 @@ class TestScaling:
             assert (await connector.apply(decision(1, 2))).outcome is Outcome.APPLIED
 
 
-async def test_a_refusal_by_an_admission_webhook_is_not_taken_for_a_missing_right(fake, deploy, connected):
+async def test_a_refusal_by_an_admission_webhook_is_not_taken_for_a_missing_right(fake, deploy, connected, decision):
     await deploy()
     told = 'admission webhook "vdgd.nvidia.com" denied the request: spec.replicas cannot be modified directly'
     async with connected() as connector:
@@ -226,7 +211,7 @@ async def test_a_list_that_is_reordered_meanwhile_gets_no_wrong_component_scaled
 
 
 class TestWorkers:
-    async def test_they_come_serve_and_drain(self, fake, api, deploy, connected):
+    async def test_they_come_serve_and_drain(self, fake, api, deploy, connected, decision):
         await deploy(adapters=True)
         async with connected() as connector, Operator(api, "default", "graph", startup_s=0.3, drain_s=0.5):
 
@@ -242,7 +227,7 @@ class TestWorkers:
             await until(lambda: are(Workers(1), Workers(1, draining=2)))
             await until(lambda: are(Workers(1), Workers(1)))
 
-    async def test_own_writes_are_known_before_the_copy_knows_them(self, fake, deploy, api, connected):
+    async def test_own_writes_are_known_before_the_copy_knows_them(self, fake, deploy, api, connected, decision):
         await deploy()
         status = {"status": {"services": {f"Vllm{role}Worker": {"readyReplicas": 1} for role in ("Prefill", "Decode")}}}
         await api.patch(DEPLOYMENTS, "default", "graph", status, "status")
@@ -266,7 +251,7 @@ class TestWorkers:
 
             await until(serve)
 
-    async def test_what_others_change_is_told_and_begun_from(self, fake, api, deploy, connected):
+    async def test_what_others_change_is_told_and_begun_from(self, fake, api, deploy, connected, decision):
         await deploy(adapters=True)
         async with connected() as connector, Operator(api, "default", "graph"):
             await connector.workers()
@@ -280,7 +265,7 @@ class TestWorkers:
             await connector.apply(decision(1, 2))
             assert adapters(fake) == (1, 2)
 
-    async def test_pods_that_cannot_start_are_asked_why(self, fake, api, deploy, connected):
+    async def test_pods_that_cannot_start_are_asked_why(self, fake, api, deploy, connected, decision):
         time = [1000.0]
         await deploy(adapters=True)
         operator = Operator(api, "default", "graph")
@@ -321,7 +306,7 @@ class Standby:
     write_within_s = 0.0
 
 
-async def test_who_does_not_lead_changes_nothing(fake, api, deploy, connected):
+async def test_who_does_not_lead_changes_nothing(fake, api, deploy, connected, decision):
     await deploy(adapters=True)
     async with connected(fence=Standby()) as connector:
         with pytest.raises(FencedError):
