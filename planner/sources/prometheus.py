@@ -174,7 +174,10 @@ class PrometheusSource(Source):
         try:
             used = self._selection or (await self._resolve(time))[0]
             # What is there is looked up beside the queries; only when it has changed they are asked again.
-            (selection, matched), answers = await asyncio.gather(self._resolve(time), self._ask(used, interval, time))
+            resolved, answers = await asyncio.gather(self._try_to_resolve(time), self._ask(used, interval, time))
+            if isinstance(resolved, Exception):
+                raise resolved
+            selection, matched = resolved
             if selection != used:
                 answers = await self._ask(selection, interval, time)
         except (QueryError, SourceError) as error:
@@ -248,6 +251,12 @@ class PrometheusSource(Source):
         }
         self._selection = selection
         return selection, matched
+
+    async def _try_to_resolve(self, time: float) -> tuple[Selection, Mapping[str, int]] | QueryError | SourceError:
+        try:
+            return await self._resolve(time)
+        except (QueryError, SourceError) as error:
+            return error
 
     async def _try(self, query: str, time: float) -> Sequence[Sample] | QueryError:
         try:

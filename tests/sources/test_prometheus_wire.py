@@ -178,6 +178,22 @@ async def test_all_queries_of_a_tick_are_under_way_together(server, serve, conne
     assert held == len(server.forms) > 10
 
 
+async def test_no_query_goes_on_after_the_tick_when_the_catalogue_fails(server, serve, connect):
+    source = await connect(await serve())
+    server.forms.clear()
+    asked = 0
+
+    async def late(query):
+        nonlocal asked
+        await asyncio.sleep(0.1)
+        asked += 1
+        return vector(server.healthy(query), server.clock.now())
+
+    server.answer = lambda query: broken(query) if is_catalogue(query) else late(query)
+    assert (await source.observe(60.0)).blind
+    assert asked == len(server.forms) - 1 > 10
+
+
 async def test_warnings_and_infos_are_no_errors(server, serve, connect, clock):
     server.answer = lambda query: vector(
         server.healthy(query), clock.now(), warnings=["PromQL warning: odd"], infos=["PromQL info: maybe no counter"]
