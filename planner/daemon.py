@@ -155,7 +155,9 @@ class PlannerDaemon:
     def _export_settings(self) -> None:
         limit = self.settings.max_gpu_budget
         self.metrics.configured(
-            interval_s=self.settings.adjustment_interval, max_gpus=None if limit == NO_BUDGET else limit
+            mode=self.settings.mode,
+            interval_s=self.settings.adjustment_interval,
+            max_gpus=None if limit == NO_BUDGET else limit,
         )
 
     def _life(self) -> Life:

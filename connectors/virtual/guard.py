@@ -67,19 +67,26 @@ def bearer(token: str) -> Middleware:
     return guard
 
 
-@web.middleware
-async def from_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
+def from_this_machine(remedy: str) -> Middleware:
     """Keep out pages of other sites, which a browser on this machine may show, where no token keeps them out.
 
     A request must be addressed to this machine by a name that only it has, and not come from a page of another origin.
+
+    Args:
+        remedy: The option that lets others in.
     """
-    host = request.headers.get("Host", "")
-    if not is_loopback(_hostname(host)):
-        return problem(403, "without a token only requests to localhost are served; give --virtual-token-file")
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.partition("://")[2] != host:
-        return problem(403, f"pages of {origin!r} are not served without a token; give --virtual-token-file")
-    return await handler(request)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        host = request.headers.get("Host", "")
+        if not is_loopback(_hostname(host)):
+            return problem(403, f"without a token only requests to localhost or 127.0.0.1 are served; give {remedy}")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            return problem(403, f"pages of {origin!r} are not served without a token; give {remedy}")
+        return await handler(request)
+
+    return guard
 
 
 def _hostname(authority: str) -> str:

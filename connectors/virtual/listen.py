@@ -192,7 +192,7 @@ class ApiServer:
         middlewares: list[Middleware] = [problems]
         if self._rate_limit_rps is not None:
             middlewares.append(at_most(self._rate_limit_rps))
-        middlewares.append(bearer(self._token) if self._token else from_this_machine)
+        middlewares.append(bearer(self._token) if self._token else from_this_machine("--virtual-token-file"))
         app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_BODY_BYTES)
         add_routes(app, self._store)
         return app

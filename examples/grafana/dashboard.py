@@ -16,6 +16,10 @@ import yaml
 
 FOLDER = Path(__file__).parent
 WHERE = '{namespace=~"$namespace"}'
+# An aggregated deployment has one pool, which counts as decode: nothing is drawn of a prefill pool that is not there.
+APART = ' unless on (job, namespace) sla_planner_info@{mode="agg"}'
+THERE = ' unless on (job, namespace, pool) label_replace(sla_planner_info@{mode="agg"}, "pool", "prefill", "", "")'
+ONE_POOL = "one pool"
 _COLUMNS = 24
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -47,6 +51,7 @@ class Panel:
     dashed: Sequence[str] = ()
     bands: Sequence[tuple[str, str]] = ()
     right: dict[str, str] = field(default_factory=dict)
+    nothing: str = ""
 
 
 def stat(title: str, text: str, unit: str = "short", **options: Any) -> Panel:
@@ -60,8 +65,8 @@ def gauge(title: str, text: str) -> Panel:
 
 ROWS: dict[str, Sequence[Panel]] = {
     "Worker Counts & GPU Usage": (
-        stat("Prefill Workers", "sum(planner:num_p_workers@)"),
-        stat("Decode Workers", "sum(planner:num_d_workers@)"),
+        stat("Prefill Workers", f"sum(planner:num_p_workers@{APART})", nothing=ONE_POOL),
+        stat("Decode Workers", "sum(planner:num_d_workers@)", description="Of aggregated deployments all workers."),
         stat("GPUs In Use", "sum(sla_planner_gpus@)"),
         stat("Cumulative GPU Hours", "sum(planner:gpu_hours@)", description="Since the planner started."),
         stat(
@@ -78,9 +83,10 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Worker Count History",
-            [Query("planner:num_p_workers@", "prefill"), Query("planner:num_d_workers@", "decode")],
+            [Query(f"planner:num_p_workers@{APART}", "prefill"), Query("planner:num_d_workers@", "decode")],
             width=12,
             steps=True,
+            description="Workers of aggregated deployments count as decode.",
         ),
         Panel(
             "GPUs And Budget",
@@ -159,13 +165,14 @@ ROWS: dict[str, Sequence[Panel]] = {
         Panel(
             "Prefill Replicas",
             [
-                Query("planner:predicted_num_p@", "required"),
-                Query('sla_planner_target_workers@{pool="prefill"}', "decided"),
-                Query("planner:num_p_workers@", "ready"),
+                Query(f"planner:predicted_num_p@{APART}", "required"),
+                Query(f'sla_planner_target_workers@{{pool="prefill"}}{APART}', "decided"),
+                Query(f"planner:num_p_workers@{APART}", "ready"),
             ],
             width=12,
             steps=True,
             dashed=("required",),
+            nothing=ONE_POOL,
         ),
         Panel(
             "Decode Replicas",
@@ -177,14 +184,18 @@ ROWS: dict[str, Sequence[Panel]] = {
             width=12,
             steps=True,
             dashed=("required",),
+            description="Of aggregated deployments all workers.",
         ),
     ),
     "Correction Factors": (
-        gauge("Prefill", "max(planner:p_correction_factor@)"),
-        gauge("Decode", "max(planner:d_correction_factor@)"),
+        gauge("Prefill (TTFT)", "max(planner:p_correction_factor@)"),
+        gauge("Decode (ITL)", "max(planner:d_correction_factor@)"),
         Panel(
             "Correction Factor History",
-            [Query("planner:p_correction_factor@", "prefill"), Query("planner:d_correction_factor@", "decode")],
+            [
+                Query("planner:p_correction_factor@", "prefill (TTFT)"),
+                Query("planner:d_correction_factor@", "decode (ITL)"),
+            ],
             width=16,
             description="Observed over expected latency; 1 means that the profile is right.",
         ),
@@ -192,13 +203,13 @@ ROWS: dict[str, Sequence[Panel]] = {
     "Decisions": (
         Panel(
             "What Fixed The Targets",
-            [Query("sla_planner_target_bound@ == 1", "{{pool}}: {{by}}")],
+            [Query(f"sla_planner_target_bound@ == 1{THERE}", "{{pool}}: {{by}}")],
             width=12,
             description="Load, minimum, budget, patience, idle or blind.",
         ),
         Panel(
             "Workers By State",
-            [Query("sla_planner_workers@", "{{pool}} {{state}}")],
+            [Query(f"sla_planner_workers@{THERE}", "{{pool}} {{state}}")],
             width=12,
             steps=True,
         ),
@@ -211,7 +222,7 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Reversals Of Targets",
-            [Query("sum by (pool) (increase(sla_planner_target_reversals_total@[1h]))", "{{pool}}, last hour")],
+            [Query(f"sum by (pool) (increase(sla_planner_target_reversals_total@[1h]){THERE})", "{{pool}}, last hour")],
             description="Times a target turned round: many of them mean that it flaps.",
         ),
         Panel(
@@ -324,6 +335,8 @@ def _laid_out() -> Iterator[dict[str, Any]]:
 def _drawn(panel: Panel) -> dict[str, Any]:
     thresholds = {"mode": "absolute", "steps": [{"value": at, "color": color} for at, color in panel.thresholds]}
     defaults: dict[str, Any] = {"unit": panel.unit, "thresholds": thresholds}
+    if panel.nothing:
+        defaults["noValue"] = panel.nothing
     if panel.kind == "gauge":
         defaults |= {"min": 0, "max": panel.most}
     if panel.kind == "timeseries":

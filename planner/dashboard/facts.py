@@ -33,6 +33,7 @@ def facts_of(settings: Mapping[str, Any], engine_gpus: tuple[int | None, int | N
         "version": release,
         "namespace": settings.get("namespace") or "planner",
         "environment": settings.get("environment"),
+        "mode": settings.get("mode") or "disagg",
         "model": settings.get("model_name"),
         "source": _source(settings),
         "interval_s": settings.get("adjustment_interval"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import ipaddress
 import json
 import math
 from collections.abc import Callable
@@ -12,10 +11,9 @@ from importlib.resources import files
 from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from connectors.virtual import Listen
-from connectors.virtual.guard import RefusalError, bearer, problem, problems
+from connectors.virtual.guard import RefusalError, bearer, from_this_machine, problem, problems
 from planner.cli import ConfigurationError
 from planner.report.history import History
 from planner.report.record import Record
@@ -90,7 +88,8 @@ class DashboardServer:
                 web.get("/events", self._events, allow_head=False),
             ]
         )
-        app = web.Application(middlewares=[problems] if self._token else [problems, _from_this_machine])
+        guards = [] if self._token else [from_this_machine("--dashboard-token-file")]
+        app = web.Application(middlewares=[problems, *guards])
         app.on_response_prepare.append(_add_headers)
         app.on_shutdown.append(self._end_streams)
         app.add_routes([web.get("/", self._page), web.get("/static/{name}", self._static)])
@@ -181,21 +180,6 @@ def static_files() -> Any:
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-
-
-@web.middleware
-async def _from_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Without a token a page of somebody else, whose name was made to point here, must not read the planner."""
-    if not _is_loopback(request.url.host or ""):
-        return problem(403, "without a token the dashboard is opened as localhost or 127.0.0.1")
-    return await handler(request)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _event(name: str, content: Any) -> bytes:

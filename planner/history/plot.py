@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from planner.history.replay import Replayed
 
 
-def draw(replayed: Sequence[Replayed], file: Path) -> None:
-    """Draw the load, and the workers of both pools as recorded and as replayed.
+def draw(replayed: Sequence[Replayed], file: Path, pools: Mapping[str, str]) -> None:
+    """Draw the load, and the workers of every pool as recorded and as replayed.
 
     Args:
         replayed: What to draw, oldest first.
         file: The PNG.
+        pools: The pools there are, and what to call them.
     """
     import matplotlib as mpl  # noqa: PLC0415 - heavy, and only drawing needs it
 
@@ -23,26 +24,27 @@ def draw(replayed: Sequence[Replayed], file: Path) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     times = [datetime.fromtimestamp(one.record.decision.time, UTC) for one in replayed]
-    figure, (load, prefill, decode) = plt.subplots(3, 1, figsize=(11, 8), sharex=True, constrained_layout=True)
+    rows = 1 + len(pools)
+    figure, (load, *workers) = plt.subplots(rows, 1, figsize=(11, 8 * rows / 3), sharex=True, constrained_layout=True)
     rates = [one.record.observation.request_rate_rps for one in replayed]
     load.plot(times, [float("nan") if rate is None else rate for rate in rates], color="#31688e", lw=1.2)
     load.set_ylabel("requests/s")
     load.set_ylim(bottom=0)
-    for axes, pool in ((prefill, "prefill"), (decode, "decode")):
+    for axes, (pool, label) in zip(workers, pools.items(), strict=True):
         before = [getattr(one.record.decision, pool) for one in replayed]
         now = [getattr(one.decision, pool) for one in replayed]
         axes.step(times, before, where="post", color="#8a8f98", lw=3, alpha=0.6, label="recorded")
         axes.step(times, now, where="post", color="#d1495b", lw=1.4, label="replayed")
-        axes.set_ylabel(f"{pool} workers")
+        axes.set_ylabel(label if label == "workers" else f"{label} workers")
         axes.set_ylim(0, max(*before, *now) + 1)
         axes.yaxis.get_major_locator().set_params(integer=True)
-    prefill.legend(loc="upper left", ncols=2, frameon=False)
+    workers[0].legend(loc="upper left", ncols=2, frameon=False)
     locator = dates.AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
-    decode.xaxis.set_major_locator(locator)
+    load.xaxis.set_major_locator(locator)
     formatter = dates.ConciseDateFormatter(locator, tz=UTC)  # type: ignore[no-untyped-call]
-    decode.xaxis.set_major_formatter(formatter)
-    decode.set_xlabel("UTC")
-    for axes in (load, prefill, decode):
+    load.xaxis.set_major_formatter(formatter)
+    workers[-1].set_xlabel("UTC")
+    for axes in (load, *workers):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=120)

@@ -17,7 +17,7 @@ from rich.table import Table
 from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, Invocation
 from planner.history.plot import draw
 from planner.history.replay import Replayed, Summary, replay, summarise
-from planner.history.show import utc
+from planner.history.show import POOLS, utc
 from planner.planner import Planner
 from planner.report.database import HistoryError
 from planner.report.record import Record
@@ -113,14 +113,15 @@ def _hand_out(
     now = summarise([one.decision for one in replayed], interval, gpus)
     output.mkdir(parents=True, exist_ok=True)
     (output / "replay.json").write_text(_as_json(replayed, before, now, changed), encoding="utf-8")
-    draw(replayed, output / "replay.png")
+    pools = POOLS[planner.settings.aggregated]
+    draw(replayed, output / "replay.png", pools)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(_settings_line(changed), highlight=False)
-    console.print(_figures(before, now))
+    console.print(_figures(before, now, pools))
     different = [one for one in replayed if one.differs]
     console.print(f"{len(different)} of {len(replayed)} decisions differ.", highlight=False)
     if different:
-        console.print(_differences(different[:_SHOWN]))
+        console.print(_differences(different[:_SHOWN], pools))
         if len(different) > _SHOWN:
             console.print(f"... and {len(different) - _SHOWN} more, in replay.json", highlight=False)
     console.print(
@@ -137,7 +138,7 @@ def _settings_line(changed: Mapping[str, tuple[Any, Any]]) -> str:
     return "With " + ", ".join(f"{flag(name)} {now} (was {before})" for name, (before, now) in changed.items()) + "."
 
 
-def _figures(before: Summary, now: Summary) -> Table:
+def _figures(before: Summary, now: Summary, pools: Mapping[str, str]) -> Table:
     table = Table(pad_edge=False)
     table.add_column("")
     for heading in ("recorded", "replayed", "difference"):
@@ -145,8 +146,10 @@ def _figures(before: Summary, now: Summary) -> Table:
     for name, heading in (
         ("scalings", "changes of a target"),
         ("gpu_hours", "GPU-hours asked for"),
-        ("most_prefill", "most prefill workers"),
-        ("most_decode", "most decode workers"),
+        *(
+            (f"most_{pool}", "most workers" if label == "workers" else f"most {label} workers")
+            for pool, label in pools.items()
+        ),
         ("over_budget", "decisions cut by the budget"),
         ("infeasible", "decisions with a target out of reach"),
     ):
@@ -156,17 +159,17 @@ def _figures(before: Summary, now: Summary) -> Table:
     return table
 
 
-def _differences(replayed: Sequence[Replayed]) -> Table:
+def _differences(replayed: Sequence[Replayed], pools: Mapping[str, str]) -> Table:
     table = Table(pad_edge=False)
     table.add_column("time, UTC", no_wrap=True)
-    table.add_column("prefill, decode", justify="right", no_wrap=True)
+    table.add_column(", ".join(pools.values()), justify="right", no_wrap=True)
     table.add_column("replayed", justify="right", no_wrap=True)
     table.add_column("why, replayed", ratio=1)
     for one in replayed:
         table.add_row(
             utc(one.record.decision.time),
-            f"{one.record.decision.prefill}, {one.record.decision.decode}",
-            f"{one.decision.prefill}, {one.decision.decode}",
+            ", ".join(str(getattr(one.record.decision, pool)) for pool in pools),
+            ", ".join(str(getattr(one.decision, pool)) for pool in pools),
             one.decision.explanation.reason,
         )
     return table

@@ -20,6 +20,12 @@ from planner.report.store import Filter, HistoryReader
 
 _TABLE_ROWS = 20
 
+POOLS: Mapping[bool, Mapping[str, str]] = {
+    False: {"prefill": "prefill", "decode": "decode"},
+    True: {"decode": "workers"},
+}
+"""The pools of a deployment and what they are called, by whether it is aggregated."""
+
 
 def show(invocation: Invocation) -> int:
     """Carry out the command.
@@ -43,7 +49,10 @@ def show(invocation: Invocation) -> int:
             found = len(documents)
         else:
             records = reader.records(limit=limit or None, only=only)
-            (_print_csv if extras.format == "csv" else _print_table)(records)
+            if extras.format == "csv":
+                _print_csv(records)
+            else:
+                _print_table(records, pools=POOLS[_aggregated(reader)])
             found = len(records)
         total = reader.count(only)
     except HistoryError as error:
@@ -63,6 +72,11 @@ def _tell(found: int, total: int, span: tuple[float, float] | None) -> None:
     print(text, file=sys.stderr)  # noqa: T201
 
 
+def _aggregated(reader: HistoryReader) -> bool:
+    """Whether there was only ever one pool."""
+    return {run.settings.get("mode") for run in reader.runs()} == {"agg"}
+
+
 def utc(time: float) -> str:
     """A time for people, in UTC."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -74,10 +88,10 @@ def _print_json(documents: Sequence[Mapping[str, Any]]) -> None:
     print(f"[\n{lines}\n]" if documents else "[]")  # noqa: T201
 
 
-def _print_table(records: Sequence[Record]) -> None:
+def _print_table(records: Sequence[Record], pools: Mapping[str, str]) -> None:
     table = Table(pad_edge=False)
     table.add_column("time, UTC", no_wrap=True)
-    for heading in ("prefill", "decode", "req/s", "ISL", "OSL", "TTFT ms", "ITL ms"):
+    for heading in (*pools.values(), "req/s", "ISL", "OSL", "TTFT ms", "ITL ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("outcome")
     table.add_column("why", ratio=1, min_width=30)
@@ -85,8 +99,7 @@ def _print_table(records: Sequence[Record]) -> None:
         seen, why = record.observation, record.decision.explanation
         table.add_row(
             utc(record.decision.time),
-            _movement(why.prefill),
-            _movement(why.decode),
+            *(_movement(getattr(why, pool)) for pool in pools),
             _number(seen.request_rate_rps, 2),
             _number(seen.isl),
             _number(seen.osl),

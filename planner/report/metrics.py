@@ -74,7 +74,8 @@ class PlannerMetrics:
         }
         for name in _COMPATIBLE:
             self._set(name, 0 if name == "gpu_hours" else None)
-        Info(PREFIX, "The planner", registry=self.registry).info({"version": version("sla-planner")})
+        self._info = Info(PREFIX, "The planner", registry=self.registry)
+        self._info.info({"version": version("sla-planner")})
         self._workers = self._gauge("workers", "Workers by pool and state", "pool", "state")
         self._targets = self._gauge("target_workers", "Workers decided on", "pool")
         self._infeasible = self._gauge("target_infeasible", "1 if no engine could meet the latency target", "pool")
@@ -121,13 +122,15 @@ class PlannerMetrics:
         for pool in ("prefill", "decode"):
             self._reversals.labels(pool)
 
-    def configured(self, *, interval_s: float, max_gpus: int | None) -> None:
+    def configured(self, *, mode: str, interval_s: float, max_gpus: int | None) -> None:
         """Export what it runs with.
 
         Args:
+            mode: ``disagg``; or ``agg``, where one pool serves both phases and counts as decode.
             interval_s: Time between two adjustments, seconds.
             max_gpus: The budget; None without a limit.
         """
+        self._info.info({"version": version("sla-planner"), "mode": mode})
         self._interval.set(interval_s)
         self._budget.set(math.nan if max_gpus is None else max_gpus)
 

@@ -36,12 +36,13 @@ def simulate(invocation: Invocation) -> int:
     """
     console = Console(stderr=True, highlight=False)
     try:
-        runs, settings = _contest(invocation, console)
+        runs, decided = _contest(invocation, console)
     except (ConfigurationError, ProfileError, TraceError, ValueError) as error:
         print(f"python -m planner simulate: error: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_BAD_CONFIGURATION
     except KeyboardInterrupt:
         return 130
+    settings = invocation.settings
     shown = Console(highlight=False)
     if not shown.is_terminal:
         shown.width = 200
@@ -51,7 +52,7 @@ def simulate(invocation: Invocation) -> int:
         for sentence in held_back(runs, settings.max_gpu_budget):
             shown.print(f"Note: {sentence}", style="yellow")
     output: Path = invocation.extras.output
-    page = write_report(runs, _title(invocation.extras), output, settings=settings)
+    page = write_report(runs, _title(invocation.extras), output, settings=settings, decided=decided)
     (output / "simulation.json").write_text(as_json(runs), encoding="utf-8")
     shown.print(f"The curves: {page}")
     return 0
@@ -61,7 +62,8 @@ def _title(extras: Namespace) -> str:
     return f"Simulation of {extras.trace.name if extras.trace else 'pattern ' + extras.pattern}"
 
 
-def _contest(invocation: Invocation, console: Console) -> tuple[Mapping[str, Run], Settings]:
+def _contest(invocation: Invocation, console: Console) -> tuple[Mapping[str, Run], Mapping[str, Settings]]:
+    """The runs by name, and the settings of each."""
     extras, settings = invocation.extras, invocation.settings
     load_profile(settings)
     load = _load(extras, settings)
@@ -89,12 +91,14 @@ def _contest(invocation: Invocation, console: Console) -> tuple[Mapping[str, Run
     entries = [*_named(invocation), *_baselines(extras.baseline, settings)]
     entries = [_at_home(entry, settings, seen) for entry in entries]
     runs = dict(_run(entries, conditions, seen.requests, extras.processes or os.cpu_count() or 1, console))
+    decided = {entry.name: entry.settings for entry in entries}
     if "static" in extras.baseline:
         with console.status("looking for the smallest static pool"):
             wanted = 0.95 if settings.slo_percentile == "mean" else settings.slo_percentile / 100
             workers, run = smallest_static(settings, conditions, wanted, guess)
-        runs[f"static {workers[1] if settings.aggregated else '+'.join(map(str, workers))}"] = run
-    return runs, settings
+        name = f"static {workers[1] if settings.aggregated else '+'.join(map(str, workers))}"
+        runs[name], decided[name] = run, settings
+    return runs, decided
 
 
 def _at_home(entry: Entry, settings: Settings, seen: Survey) -> Entry:

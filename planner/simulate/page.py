@@ -16,14 +16,17 @@ from planner.simulate.table import COLUMNS, cells, footnote
 from planner.simulation.loop import Point, Run
 
 
-def write_report(runs: Mapping[str, Run], title: str, folder: Path, *, settings: Settings) -> Path:
+def write_report(
+    runs: Mapping[str, Run], title: str, folder: Path, *, settings: Settings, decided: Mapping[str, Settings]
+) -> Path:
     """Draw every run as a PNG, and all of them with their scores as one HTML page.
 
     Args:
         runs: The runs by name.
         title: What was simulated.
         folder: Where to write; made if need be.
-        settings: What they ran with, as far as they have it in common.
+        settings: What they are scored by.
+        decided: What each ran with, by name.
 
     Returns:
         The page.
@@ -35,7 +38,7 @@ def write_report(runs: Mapping[str, Run], title: str, folder: Path, *, settings:
     if len(runs) > 1:
         draw_overview(runs, folder / "overview.png")
     page = folder / "report.html"
-    page.write_text(_recording(runs, title, settings).to_html(), encoding="utf-8")
+    page.write_text(_recording(runs, title, settings, decided).to_html(), encoding="utf-8")
     return page
 
 
@@ -43,18 +46,24 @@ def _file_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
 
 
-def _recording(runs: Mapping[str, Run], title: str, settings: Settings) -> Recording:
-    profile = load_profile(settings)
-    planner = planner_facts(settings, (profile.prefill.gpus, profile.decode.gpus))
+def _recording(runs: Mapping[str, Run], title: str, settings: Settings, decided: Mapping[str, Settings]) -> Recording:
     targets = f"targets TTFT {settings.ttft:g} ms, ITL {settings.itl:g} ms"
     return Recording(
         title=title,
         subtitle=f"{targets} · every {settings.adjustment_interval:g} s",
         clock="elapsed",
-        runs=[RecordedRun(name=name, planner=planner, records=_records(run)) for name, run in runs.items()],
+        runs=[
+            RecordedRun(name=name, planner=_facts(decided[name]), records=_records(run)) for name, run in runs.items()
+        ],
         scores=Scores(columns=list(COLUMNS), rows=[cells(run.score) for run in runs.values()]),
         note=footnote(runs),
     )
+
+
+def _facts(settings: Settings) -> dict[str, Any]:
+    """What the page has to know of a run; nothing was read from anywhere."""
+    profile = load_profile(settings)
+    return planner_facts(settings, (profile.prefill.gpus, profile.decode.gpus)) | {"source": "simulated"}
 
 
 def _records(run: Run) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """The page in a real Chromium, against a running planner."""
 
+import signal
 import time
 
 import pytest
 
 from tests.dashboard.conftest import clock
+from tests.dashboard.day import day_of_records
 
 
 def number(value):
@@ -179,20 +181,36 @@ def test_nothing_comes_from_elsewhere(planner, open_tab):
 
 
 def test_before_the_first_decision_the_page_says_so(launch, open_tab, picture):
-    daemon, _ = launch("--adjustment-interval", "3600", "--history-days", "0")
-    daemon.process.poll()
-    tab = open_tab(daemon.url, wait="#content:not([hidden]), #notice:not([hidden])")
-    # The first adjustment comes at once; without it there would be this.
-    tab.page.evaluate(
-        "page.course = new Course(page.state.planner); page.course.add([]);"
-        "page.onStatus('connecting'); page.onStatus('live')"
-    )
+    daemon, frontend = launch("--adjustment-interval", "60", busy=True)
+    tab = open_tab(daemon.url, wait="#notice:not([hidden])")
     assert tab.text("#notice h2") == "No adjustment yet"
+    assert tab.text("#status") == "Live"
+    assert tab.text("#title") == "chat-production"
     picture(tab, "dashboard-empty")
+    frontend.answers.set()
+    tab.page.wait_for_selector("#content:not([hidden])")
+    assert tab.page.locator("#notice").is_hidden(), "it fills by itself"
+    assert tab.page.locator("#decisions > li").count() == 1
+
+
+def shown_records(tab):
+    """What the page has, which must be in order and each once."""
+    shown = tab.page.evaluate("page.course.records.map(({ kind, decision }) => [kind, decision.time])")
+    assert shown == sorted(shown, key=lambda one: one[1])
+    assert len({tuple(one) for one in shown}) == len(shown), "one is doubled"
+    return shown
+
+
+def wait_until_followed_again(tab, records):
+    tab.wait("document.querySelector('#status').dataset.state === 'live'")
+    tab.wait("count => page.course.records.length >= count + 3", argument=records)
+    assert tab.text("#status") == "Live"
+    assert "Disconnected." not in tab.text("#banners")
 
 
 def test_a_lost_planner_is_told_and_found_again(launch, open_tab, picture, axe):
-    daemon, frontend = launch("--adjustment-interval", "1")
+    past = list(day_of_records(time.time() - 20, 60))
+    daemon, frontend = launch("--adjustment-interval", "1", past=past)
     tab = open_tab(daemon.url, complaints=True)
     frontend.stop_serving()
     tab.wait("document.querySelector('#banners')?.textContent.startsWith('Blind.')")
@@ -202,11 +220,62 @@ def test_a_lost_planner_is_told_and_found_again(launch, open_tab, picture, axe):
     picture(tab, "dashboard-blind")
     results = axe.run(tab.page)
     assert results.violations_count == 0, results.generate_report()
-    daemon.stop()
+    daemon.end(signal.SIGKILL)
     tab.wait("document.querySelector('#status').dataset.state === 'lost'")
     assert tab.text("#banners").startswith("Disconnected.")
     assert tab.page.locator("#content").is_visible(), "what was known stays"
     picture(tab, "dashboard-disconnected")
+    before = shown_records(tab)
+    daemon.start()
+    wait_until_followed_again(tab, len(before))
+    shown = shown_records(tab)
+    recorded = [[one["kind"], one["decision"]["time"]] for one in daemon.decisions()]
+    assert shown == recorded[: len(shown)], "one is lost"
+
+
+def test_a_planner_that_comes_back_without_a_history_is_followed_again(launch, open_tab):
+    daemon, _ = launch("--adjustment-interval", "1", "--reaction-interval", "0", "--history-days", "0")
+    tab = open_tab(daemon.url, complaints=True)
+    tab.wait("page.course.records.length >= 3")
+    daemon.end(signal.SIGKILL)
+    tab.wait("document.querySelector('#status').dataset.state === 'lost'")
+    before = shown_records(tab)
+    daemon.start()
+    wait_until_followed_again(tab, len(before))
+    shown = shown_records(tab)
+    assert shown[: len(before)] == before, "what was known stays"
+    recorded = [[one["kind"], one["decision"]["time"]] for one in daemon.decisions()]
+    assert shown[len(before) :] == recorded[: len(shown) - len(before)], "one is lost"
+
+
+def test_an_aggregated_deployment_has_one_pool(launch, open_tab, axe, picture):
+    past = list(day_of_records(time.time() - 120, 240, mode="agg"))
+    daemon, _ = launch("--mode", "agg", "--adjustment-interval", "1", "--reaction-interval", "0", past=past)
+    daemon.wait_for_load()
+    tab = open_tab(daemon.url)
+    tab.page.get_by_role("button", name="6h").click()
+    latest = hold_still(tab)
+    assert latest["decision"]["prefill"] == 0
+    assert tab.page.locator("[data-tile=prefill]").count() == 0
+    assert tab.text("[data-tile=decode] h2") == "Workers"
+    assert tab.text("[data-tile=decode] strong") == str(latest["observation"]["decode"]["ready"])
+    assert tab.text("[data-tile=backlog] strong") == "4"
+    assert tab.page.locator(".tile").count() == 8
+    charts = tab.page.locator("figure.chart:visible")
+    titles = charts.locator("h3").all_inner_texts()
+    assert titles[:3] == ["Request rate", "GPUs in use", "Workers"]
+    assert not {"Prefill workers", "Decode workers"} & set(titles)
+    assert len(titles) == 9
+    assert "TTFT" in tab.text("[data-chart=correction] .legend")
+    for text in (tab.text("#now"), tab.text("#decisions summary .targets"), tab.text("#tiles"), tab.text("#health")):
+        assert "refill" not in text
+    picture(tab, "dashboard-aggregated")
+    tab.page.locator("#decisions summary").first.click()
+    tab.page.wait_for_selector("#decisions .inside")
+    assert tab.page.locator("#decisions .inside h3").all_inner_texts() == [
+        *("Observed", "Expected next", "Workers", "TTFT", "ITL", "Carried out")
+    ]
+    assert axe.run(tab.page).violations_count == 0
 
 
 def test_a_token_lets_in(launch, open_tab, picture, axe):

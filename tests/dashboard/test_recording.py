@@ -10,7 +10,8 @@ import pytest
 from planner.dashboard.command import record_of
 from planner.report.database import HistoryError
 from planner.settings import Settings
-from tests.dashboard.conftest import OPTIONS, as_json
+from tests.dashboard.conftest import as_json
+from tests.dashboard.day import OPTIONS
 
 
 def run(*arguments):

@@ -71,6 +71,9 @@ async def test_nobody_elses_page_reads_it_through_a_name_of_theirs():
     async with served() as (client, _):
         answer = await client.get("api/v1/state", headers={"Host": "rebound.example"})
         assert answer.status_code == 403
+        assert "give --dashboard-token-file" in answer.json()["detail"]
+        other_site = await client.get("api/v1/state", headers={"Origin": "http://elsewhere.example"})
+        assert other_site.status_code == 403
         assert (await client.get("api/v1/state", headers={"Host": "localhost:1"})).status_code == 200
     async with served(token="secret") as (client, _):
         assert (await client.get("api/v1/state", headers={"Host": "planner.example"})).status_code == 200

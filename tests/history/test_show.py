@@ -7,6 +7,7 @@ import pytest
 
 from planner.history.show import CSV_COLUMNS
 from planner.report.store import HistoryReader
+from tests.dashboard.day import day_of_records, write_history
 
 
 def test_the_newest_as_a_table(command, recorded):
@@ -78,3 +79,27 @@ def test_mistakes_are_explained(command, arguments, told):
     code, _, err = command("history", *arguments)
     assert code == 2
     assert told in err
+
+
+@pytest.fixture(scope="module")
+def aggregated(tmp_path_factory):
+    """The history of a deployment with one pool."""
+    file = tmp_path_factory.mktemp("aggregated") / "history.sqlite"
+    write_history(file, day_of_records(1_700_000_000.0, 40, mode="agg"), mode="agg", adjustment_interval=60)
+    return file
+
+
+def test_an_aggregated_deployment_has_one_column_of_workers(command, aggregated, recorded):
+    _, out, _ = command("history", "--history", aggregated)
+    headings = out.splitlines()[1]
+    assert "workers" in headings
+    assert not {"prefill", "decode"} & set(headings.split())
+    _, out, _ = command("history", "--history", recorded)
+    assert {"prefill", "decode"} <= set(out.splitlines()[1].split())
+
+
+def test_an_aggregated_deployment_is_replayed_with_one_pool(command, aggregated):
+    code, out, err = command("replay", "--history", aggregated, "--max-gpu-budget", 4)
+    assert code == 0, err
+    assert "most workers" in out
+    assert "prefill" not in out

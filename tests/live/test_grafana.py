@@ -60,8 +60,9 @@ class Eventful(Source):
 class Moody(Connector):
     """Does what it is told, now and then only at the second time."""
 
-    def __init__(self):
-        self.counts, self.refuses = WorkerCounts(prefill=Workers(1), decode=Workers(1)), False
+    def __init__(self, aggregated=False):
+        self.counts = WorkerCounts(prefill=None if aggregated else Workers(1), decode=Workers(1))
+        self.refuses = False
 
     async def start(self):
         pass
@@ -73,7 +74,8 @@ class Moody(Connector):
         self.refuses = not self.refuses
         if self.refuses:
             raise ConnectorError("not now")
-        self.counts = WorkerCounts(prefill=Workers(decision.prefill), decode=Workers(decision.decode))
+        prefill = Workers(decision.prefill) if self.counts.prefill else None
+        self.counts = WorkerCounts(prefill=prefill, decode=Workers(decision.decode))
         return Applied(outcome=Outcome.APPLIED, detail="", overdue=True)
 
     async def check(self):
@@ -94,18 +96,8 @@ def queries():
 
 async def test_every_panel_has_data(prometheus, free_port):
     port = free_port()
-    settings = Settings(
-        profile_results_dir=str(sample_profile_dir()),
-        adjustment_interval=1,
-        load_predictor="constant",
-        sizing="throughput",
-        max_gpu_budget=16,
-        scale_down_window=0,
-        metric_reporting_host="127.0.0.1",
-        metric_reporting_prometheus_port=port,
-    )
-    target = {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": "llm"}}
-    server = await prometheus(scrape_configs=[{"job_name": "planner", "static_configs": [target]}])
+    settings = planner_settings(port)
+    server = await prometheus(scrape_configs=[scraped("planner", port, "llm")])
     async with PlannerDaemon(settings, source=Eventful(), connector=Moody()) as daemon:
         running = asyncio.create_task(daemon.run())
         empty = dict.fromkeys(queries())
@@ -116,3 +108,51 @@ async def test_every_panel_has_data(prometheus, free_port):
         daemon.stop()
         await running
     assert not empty, "these panels stayed without data"
+
+
+async def test_an_aggregated_deployment_shows_one_pool(prometheus, free_port):
+    ports = free_port(), free_port()
+    server = await prometheus(scrape_configs=[scraped("apart", ports[0], "llm"), scraped("together", ports[1], "chat")])
+    async with (
+        PlannerDaemon(planner_settings(ports[0]), source=Eventful(), connector=Moody()) as apart,
+        PlannerDaemon(
+            planner_settings(ports[1], mode="agg"), source=Eventful(), connector=Moody(aggregated=True)
+        ) as together,
+    ):
+        await apart.tick()
+        await together.tick()
+        workers = panel_query("Decode Workers")
+        await server.until(workers.replace("$namespace", "llm"))
+        await server.until(workers.replace("$namespace", "chat"))
+        for title in ("Prefill Workers", "Prefill Replicas", "Worker Count History", "Workers By State"):
+            query = panel_query(title)
+            assert await server.query(query.replace("$namespace", "llm")), title
+            shown = await server.query(query.replace("$namespace", "chat"))
+            assert {one["metric"].get("pool") for one in shown} <= {"decode"}, title
+            assert all("_p_" not in one["metric"].get("__name__", "") for one in shown), title
+        both = await server.query(panel_query("Prefill Workers").replace("$namespace", ".*"))
+        assert float(both[0]["value"][1]) == 1
+
+
+def panel_query(title):
+    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    return next(panel["targets"][0]["expr"] for panel in panels if panel["title"] == title)
+
+
+def scraped(job, port, namespace):
+    target = {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": namespace}}
+    return {"job_name": job, "static_configs": [target]}
+
+
+def planner_settings(port, **options):
+    return Settings(
+        profile_results_dir=str(sample_profile_dir()),
+        adjustment_interval=1,
+        load_predictor="constant",
+        sizing="throughput",
+        max_gpu_budget=16,
+        scale_down_window=0,
+        metric_reporting_host="127.0.0.1",
+        metric_reporting_prometheus_port=port,
+        **options,
+    )

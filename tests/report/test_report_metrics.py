@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from importlib.metadata import version
 from itertools import pairwise
 
 import pytest
@@ -88,10 +89,13 @@ def test_a_target_that_turns_round_is_counted(metrics, planner):
 
 
 def test_what_it_runs_with_and_quantiles(metrics):
-    metrics.configured(interval_s=60.0, max_gpus=None)
+    metrics.configured(mode="agg", interval_s=60.0, max_gpus=None)
+    assert (
+        metrics.registry.get_sample_value("sla_planner_info", {"version": version("sla-planner"), "mode": "agg"}) == 1
+    )
     assert sample(metrics, "sla_planner_adjustment_interval_seconds") == 60
     assert math.isnan(sample(metrics, "sla_planner_gpu_budget"))
-    metrics.configured(interval_s=60.0, max_gpus=8)
+    metrics.configured(mode="disagg", interval_s=60.0, max_gpus=8)
     assert sample(metrics, "sla_planner_gpu_budget") == 8
     status = SourceStatus(series_matched={}, errors={}, newest_data=None)
     metrics.observed(observation(1, ttft_quantiles_ms={0.95: 900.0}), status, METER)

@@ -52,7 +52,7 @@ const CHARTS = (() => {
       ],
     },
     pool("prefill", "Prefill workers"),
-    pool("decode", "Decode workers"),
+    { ...pool("decode", "Decode workers"), alone: "Workers" },
     latency("ttft", "TTFT"),
     latency("itl", "ITL"),
     load("isl", "Input length (ISL)", "tokens"),
@@ -61,8 +61,8 @@ const CHARTS = (() => {
       id: "correction", title: "Correction factors", unit: "observed / expected",
       series: [
         line("one", "As profiled", "grey", { width: 1, dash: [3, 3] }),
-        line("decodeCorrection", "Decode", "violet", { width: 2 }),
-        line("prefillCorrection", "Prefill", "blue", { width: 2 }),
+        line("decodeCorrection", "Decode", "violet", { width: 2, alone: "ITL" }),
+        line("prefillCorrection", "Prefill", "blue", { width: 2, alone: "TTFT" }),
       ],
     },
     {
@@ -85,8 +85,10 @@ class Chart {
     this.legend = Dom.make("dl", { class: "legend" });
     this.stamp = Dom.make("span", { class: "stamp" });
     this.canvas = Dom.make("div", { class: "plot" });
-    this.card = Dom.make("figure", { class: "card chart", "data-chart": spec.id, "aria-label": spec.title },
-      Dom.make("figcaption", null, Dom.make("h3", null, spec.title), Dom.make("span", { class: "unit" }, spec.unit), this.stamp),
+    this.heading = Dom.make("h3", null, spec.title);
+    this.unit = Dom.make("span", { class: "unit" }, spec.unit);
+    this.card = Dom.make("figure", { class: "card chart", "data-chart": spec.id },
+      Dom.make("figcaption", null, this.heading, this.unit, this.stamp),
       this.legend, this.canvas);
     parent.append(this.card);
     this.cells = [];
@@ -99,6 +101,11 @@ class Chart {
     this.clock = clock;
     this.view = view;
     this.series = this.spec.series.filter((series) => !series.optional || course.columns[series.column].some(Format.known));
+    /* The one pool of an aggregated deployment has a row for itself. */
+    this.heading.textContent = this.#named(this.spec, this.spec.title);
+    this.unit.hidden = this.heading.textContent.toLowerCase() === this.spec.unit;
+    this.card.setAttribute("aria-label", this.heading.textContent);
+    this.card.classList.toggle("broad", Boolean(course.aggregated && this.spec.pool));
     this.plot?.destroy();
     this.canvas.replaceChildren();
     this.plot = new uPlot(this.#options(), this.#data(), this.canvas);
@@ -112,6 +119,11 @@ class Chart {
     this.view = view;
     this.plot.setData(this.#data(), false);
     this.plot.setScale("x", { min: view[0], max: view[1] });
+  }
+
+  /* What a chart or a series is called where one pool serves both phases. */
+  #named(what, otherwise) {
+    return this.course.aggregated && what.alone ? what.alone : otherwise;
   }
 
   #data() {
@@ -266,7 +278,7 @@ class Chart {
     this.cells = this.series.filter((series) => series.label).reverse().map((series) => {
       const value = Dom.make("dd");
       const item = Dom.make("div", null, Dom.make("dt", null,
-        Dom.make("i", { class: `swatch ${Chart.#swatch(series)}`, "data-colour": series.colour }), series.label), value);
+        Dom.make("i", { class: `swatch ${Chart.#swatch(series)}`, "data-colour": series.colour }), this.#named(series, series.label)), value);
       return { item, value, column: series.column };
     });
     const extra = [];
@@ -304,7 +316,8 @@ class Charts {
 
   build(course, clock, view) {
     for (const chart of this.charts) {
-      chart.card.hidden = !chart.spec.series.some((series) => !series.edge && !series.optional && course.columns[series.column].some(Format.known));
+      const absent = chart.spec.pool && !course.pools.some(([pool]) => pool === chart.spec.pool);
+      chart.card.hidden = absent || !chart.spec.series.some((series) => !series.edge && !series.optional && course.columns[series.column].some(Format.known));
       if (!chart.card.hidden) chart.build(course, clock, view);
     }
     this.built = course;

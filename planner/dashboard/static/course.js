@@ -1,6 +1,8 @@
 "use strict";
 /* The records of a run as columns over time: what charts, tiles and the time-line are drawn from. */
 const POOLS = ["prefill", "decode"];
+const APART = [["prefill", "Prefill"], ["decode", "Decode"]];
+const TOGETHER = [["decode", "Workers"]];
 
 class Course {
   /* The 0.1 and 0.9 quantiles of a normal distribution lie so many standard deviations from its mean. */
@@ -14,8 +16,9 @@ class Course {
 
   #known;
 
+  /* Not by its number: without a file a planner that starts again counts from 1. */
   static key(record) {
-    return record.id ?? `${record.kind || "adjustment"}@${record.decision.time}`;
+    return `${record.kind || "adjustment"}@${record.decision.time}`;
   }
 
   /* Take in records in any order; one that is known already is replaced by what it has become. */
@@ -34,6 +37,16 @@ class Course {
       this.records.forEach((record, place) => this.#known.set(Course.key(record), place));
     }
     this.columns = this.#columns();
+    /* Whether one pool serves both phases, which counts as decode. */
+    this.aggregated = this.planner.mode === "agg" && !this.records.some((record) => record.decision.prefill);
+  }
+
+  /* The pools there are, and what they are called. */
+  get pools() { return this.aggregated ? TOGETHER : APART; }
+
+  /* What a decision asks for, in words. */
+  targets({ prefill, decode }) {
+    return this.aggregated ? `${decode} worker${decode === 1 ? "" : "s"}` : `prefill ${prefill}, decode ${decode}`;
   }
 
   get latest() { return this.records.at(-1); }

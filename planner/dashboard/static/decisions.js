@@ -84,7 +84,7 @@ class Decisions {
       make("summary", null,
         make("time", { datetime: this.clock === Format.clocks.wall ? new Date(record.decision.time * 1000).toISOString() : null, title: this.clock.full(record.decision.time) }, this.clock.time(record.decision.time)),
         this.#verb(record),
-        make("span", { class: "targets" }, ...POOLS.map((pool) => this.#change(pool, record.decision[pool], why[pool].previous))),
+        make("span", { class: "targets" }, ...this.course.pools.map(([pool, label]) => this.#change(label, record.decision[pool], why[pool].previous))),
         make("span", { class: "reason" }, why.reason),
         Decisions.needsAttention(record) ? make("span", { class: "flag", title: "needs attention" }, "!", make("span", { class: "visually-hidden" }, "needs attention")) : null));
     const row = make("li", null, details);
@@ -103,9 +103,9 @@ class Decisions {
     return make("span", { class: "chip verb", "data-colour": colour }, word);
   }
 
-  #change(pool, target, previous) {
+  #change(label, target, previous) {
     const changed = previous !== null && previous !== target;
-    return Dom.make("span", { class: changed ? "changed" : "" }, Dom.make("abbr", { title: pool }, pool[0].toUpperCase()), changed ? ` ${previous} → ${target}` : ` ${target}`);
+    return Dom.make("span", { class: changed ? "changed" : "" }, Dom.make("abbr", { title: label }, label[0]), changed ? ` ${previous} → ${target}` : ` ${target}`);
   }
 
   #inside(record) {
@@ -118,7 +118,7 @@ class Decisions {
       make("div", { class: "blocks" },
         this.#block("Observed", this.#observed(seen)),
         this.#block("Expected next", this.#expected(why)),
-        ...POOLS.map((pool) => this.#block(`${pool[0].toUpperCase()}${pool.slice(1)}`, this.#pool(why[pool], seen[pool]))),
+        ...this.#pools(why, seen),
         this.#block("Carried out", this.#outcome(record))));
   }
 
@@ -157,13 +157,26 @@ class Decisions {
     ];
   }
 
-  #pool(why, workers) {
+  /* A block for each pool; where one serves both phases, its workers and the two latencies apart. */
+  #pools(why, seen) {
+    if (this.course.aggregated) {
+      return [this.#block("Workers", this.#workers(why.decode, seen.decode)), this.#block("TTFT", this.#latency(why.prefill)), this.#block("ITL", this.#latency(why.decode))];
+    }
+    return this.course.pools.map(([pool, label]) => this.#block(label, [...this.#workers(why[pool], seen[pool]), ...this.#latency(why[pool])]));
+  }
+
+  #workers(why, workers) {
     return [
       ["Workers", workers ? [`${workers.ready} ready`, workers.pending ? `${workers.pending} starting` : "", workers.draining ? `${workers.draining} draining` : ""].filter(Boolean).join(", ") : Format.UNKNOWN],
       ["Before", Format.count(why.previous)],
       ["Required", Format.count(why.required)],
       ["Decided", Format.count(why.target)],
       ["Bound by", BOUNDS[why.bound_by]?.label ?? why.bound_by],
+    ];
+  }
+
+  #latency(why) {
+    return [
       ["Correction", Format.fixed(why.correction_factor, 2)],
       ["Expected", Format.ms(why.expected_ms)],
       ["Observed", Format.ms(why.observed_ms)],

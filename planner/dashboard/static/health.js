@@ -40,7 +40,7 @@ const Health = (() => {
 
   function target(state, planner, course) {
     const seen = course?.latest?.observation;
-    const known = seen && (seen.prefill || seen.decode);
+    const known = seen && course.pools.some(([pool]) => seen[pool]);
     const record = course?.records.findLast((one) => one.applied);
     const overdue = record?.applied.overdue;
     const [tone, word] = !state.leading ? ["near", "not acting"] : overdue ? ["bad", "overdue"] : known || !seen ? ["good", known ? "reachable" : "starting"] : ["bad", "workers unknown"];

@@ -204,7 +204,7 @@ class Page {
       make("span", { class: "chip verb", "data-colour": decision.action === "scale" ? "blue" : "grey" }, decision.action === "scale" ? "Scale" : "Hold"),
       make("div", { class: "what" },
         make("p", { class: "reason" }, why.reason),
-        make("p", { class: "muted" }, `${this.recording ? "last decision" : this.#ago(decision.time)}, at ${this.clock.time(decision.time)} · prefill ${decision.prefill}, decode ${decision.decode}`),
+        make("p", { class: "muted" }, `${this.recording ? "last decision" : this.#ago(decision.time)}, at ${this.clock.time(decision.time)} · ${this.course.targets(decision)}`),
         ...bad.map((text) => make("p", { class: "warning" }, text)))));
   }
 
@@ -226,7 +226,7 @@ class Page {
     if (!this.course.records.length) return this.#waiting();
     const line = Dom.find("now").querySelector(".muted");
     const { decision } = this.course.latest;
-    if (line) line.textContent = `${this.#ago(decision.time)}, at ${this.clock.time(decision.time)} · prefill ${decision.prefill}, decode ${decision.decode}`;
+    if (line) line.textContent = `${this.#ago(decision.time)}, at ${this.clock.time(decision.time)} · ${this.course.targets(decision)}`;
     this.#renderHealth();
     if (this.status[0] === "lost") this.#banners();
     return undefined;
@@ -264,7 +264,7 @@ class Page {
     if (status === "lost") return this.#notice("The planner cannot be reached", detail || "Nobody answers at this address. The page tries again by itself.", "bad");
     if (!this.state) return undefined;
     const due = this.state.due === null ? null : this.state.due - this.now;
-    const when = due !== null && due > 0.5 ? ` The first is due in ${Format.span(due)}.` : "";
+    const when = due === null ? " It is starting." : due > 0.5 ? ` The first is due in ${Format.span(due)}.` : " The first is being made.";
     this.#notice("No adjustment yet", `The planner runs and decides every ${Format.span(this.state.planner.interval_s)}.${when} This page fills by itself.`);
     return undefined;
   }
@@ -375,7 +375,7 @@ class Page {
     this.charts.point(this.cursor);
     const { observation: seen, decision } = record;
     const rate = seen.requests_started === null ? "unknown" : `${Format.number(seen.requests_started / seen.interval)} requests per second`;
-    Dom.find("spoken").textContent = `${this.clock.time(this.cursor)}: ${rate}, prefill ${decision.prefill}, decode ${decision.decode}. ${decision.explanation.reason}`;
+    Dom.find("spoken").textContent = `${this.clock.time(this.cursor)}: ${rate}, ${this.course.targets(decision)}. ${decision.explanation.reason}`;
   }
 }
 

@@ -35,9 +35,10 @@ const Tiles = (() => {
     if (why.required !== null) parts.push(`${Format.count(why.required)} required`);
     if (workers?.pending) parts.push(`${workers.pending} starting`);
     if (workers?.draining) parts.push(`${workers.draining} draining`);
+    const feasible = (course.aggregated ? POOLS : [name]).every((one) => record.decision.explanation[one].feasible);
     const bound = why.bound_by === "load" ? null : make("span", { class: "chip", "data-colour": BOUNDS[why.bound_by]?.colour ?? "grey" }, BOUNDS[why.bound_by]?.label ?? why.bound_by);
     return tile(name, label, workers ? Format.count(workers.ready) : Format.UNKNOWN, "ready", parts.join(" · "),
-      course.columns[`${name}Ready`], { chip: why.feasible ? bound : make("span", { class: "chip", "data-colour": "red" }, "infeasible") });
+      course.columns[`${name}Ready`], { chip: feasible ? bound : make("span", { class: "chip", "data-colour": "red" }, "infeasible") });
   }
 
   function latency(course, name, label, poolName) {
@@ -57,20 +58,20 @@ const Tiles = (() => {
     const budget = course.planner.max_gpus;
     const gpus = course.gpus(course.latest.observation);
     const hours = state?.gpu_hours ?? course.gpuHours;
-    parent.replaceChildren(
-      pool(course, "prefill", "Prefill workers"),
-      pool(course, "decode", "Decode workers"),
+    parent.replaceChildren(...[
+      ...course.pools.map(([name, label]) => pool(course, name, course.aggregated ? label : `${label} workers`)),
       tile("gpus", "GPUs in use", Format.count(gpus), budget ? `of ${budget}` : "", `${Format.number(hours)} GPU-hours`, course.columns.gpus,
         { target: budget, tone: budget && gpus > budget ? "bad" : null }),
       tile("rate", "Request rate", Format.number(rate), "req/s",
         load ? `next ${Format.number(load.requests / load.interval)} (${Format.number(load.requests_p10 / load.interval)}–${Format.number(load.requests_p90 / load.interval)})` : "no forecast yet", course.columns.rate),
+      course.aggregated ? tile("backlog", "Requests in the system", Format.count(seen.inflight), "in flight", `${Format.count(seen.queued)} queued`, course.columns.inflight) : null,
       latency(course, "ttft", "TTFT", "prefill"),
       latency(course, "itl", "ITL", "decode"),
       tile("lengths", "ISL / OSL", `${Format.count(seen.isl)} / ${Format.count(seen.osl)}`, "",
         load ? `tokens, next ${Format.count(load.isl)} / ${Format.count(load.osl)}` : "tokens, no forecast yet", course.columns.isl),
-      tile("correction", "Correction P / D", `${Format.fixed(why.prefill.correction_factor, 2)} / ${Format.fixed(why.decode.correction_factor, 2)}`, "",
+      tile("correction", course.aggregated ? "Correction TTFT / ITL" : "Correction P / D", `${Format.fixed(why.prefill.correction_factor, 2)} / ${Format.fixed(why.decode.correction_factor, 2)}`, "",
         "observed over expected latency", course.columns.prefillCorrection),
-    );
+    ].filter(Boolean));
   }
 
   return { render };
