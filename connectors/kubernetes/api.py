@@ -123,7 +123,12 @@ class KubernetesApi:
     """
 
     def __init__(
-        self, access: Access, *, timeout_s: float = 10.0, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        access: Access,
+        *,
+        timeout_s: float = 10.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        fence: Fence | None = None,
     ) -> None:
         """Prepare; nothing is loaded or connected before ``start``.
 
@@ -131,8 +136,10 @@ class KubernetesApi:
             access: Where the credentials are.
             timeout_s: Longest time one request may take, each repetition anew.
             sleep: Waits for so many seconds.
+            fence: Asked right before every change that comes with no fence of its own.
         """
         self._access = access
+        self._fence = fence
         self._timeout_s = timeout_s
         self._sleep = sleep
         self._credentials: Credentials | None = None
@@ -167,14 +174,17 @@ class KubernetesApi:
     async def served(self, resource: Resource) -> Resource | None:
         """The resource in the newest version that the server has it in; None if it has none."""
         for version in DYNAMO_VERSIONS:
-            candidate = resource.at(version)
-            try:
-                found = await self.get_path(candidate.group_path)
-            except NotFoundError:
-                continue
-            if any(one.get("name") == resource.plural for one in found.get("resources") or ()):
+            if await self.serves(candidate := resource.at(version)):
                 return candidate
         return None
+
+    async def serves(self, resource: Resource) -> bool:
+        """Whether the server has a resource in the version that it names."""
+        try:
+            found = await self.get_path(resource.group_path)
+        except NotFoundError:
+            return False
+        return any(one.get("name") == resource.plural for one in found.get("resources") or ())
 
     async def get(self, resource: Resource, namespace: str, name: str, subresource: str = "") -> Object:
         """An object or a subresource of it.
@@ -246,7 +256,7 @@ class KubernetesApi:
         """
         try:
             query = {"propagationPolicy": propagation}
-            await self._carry_out(_Call("DELETE", resource.path(namespace, name), query))
+            await self._carry_out(_Call("DELETE", resource.path(namespace, name), query), self._fence)
         except NotFoundError:
             return
 
@@ -314,7 +324,7 @@ class KubernetesApi:
         timeout_s: float | None = None,
     ) -> Object:
         call = _Call(method, path, {"fieldManager": FIELD_MANAGER}, body, content_type, repeatable)
-        return await self._carry_out(call, fence, timeout_s)
+        return await self._carry_out(call, fence or self._fence, timeout_s)
 
     async def _carry_out(self, call: _Call, fence: Fence | None = None, timeout_s: float | None = None) -> Object:
         """Make a call, repeated as it allows; with a time limit of the caller's own it is made once."""

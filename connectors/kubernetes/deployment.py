@@ -52,6 +52,8 @@ class Deployment:
         observed: The generation that its status speaks of; None if that says none.
         rollout: Phase of its rolling update; empty if there is none.
         ready: Whether the operator finds it ready; None if it does not say.
+        state: State that the operator sums it up by; empty if it does not say.
+        why: Why it is ready or not, in the operator's words.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Deployment:
     observed: int | None
     rollout: str
     ready: bool | None
+    state: str = ""
+    why: str = ""
 
     @classmethod
     def parse(cls, body: Object) -> Self:
@@ -88,7 +92,15 @@ class Deployment:
             observed=None if observed is None else int(observed),
             rollout=str((status.get("rollingUpdate") or {}).get("phase") or ""),
             ready=None if ready is None else ready.get("status") == "True",
+            state=str(status.get("state") or ""),
+            why=": ".join(str(text) for key in ("reason", "message") if (text := (ready or {}).get(key))),
         )
+
+    @property
+    def serves(self) -> bool:
+        """Whether all of it is ready, as it is specified now; older operators say so in the state alone."""
+        current = self.observed is None or self.observed >= self.generation
+        return current and (self.state == "successful" if self.ready is None else self.ready)
 
     @property
     def rolling(self) -> bool:

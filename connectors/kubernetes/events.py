@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -44,7 +45,9 @@ class Events:
         self._refilled_at = now()
         self._told: dict[tuple[str, str], float] = {}
 
-    async def tell(self, name: str, uid: str, *, reason: str, message: str, warning: bool = False) -> None:
+    async def tell(
+        self, name: str, uid: str, *, reason: str, message: str, warning: bool = False, once: bool = False
+    ) -> None:
         """Create an event, if it is not one too many.
 
         Args:
@@ -53,12 +56,15 @@ class Events:
             reason: A word in camel case, such as ``Scaled``.
             message: A sentence.
             warning: Whether something is wrong.
+            once: Whether the object has such an event at most once, whoever told it; it counts for no limit.
         """
-        if not self._enabled or not self._may_tell((name, f"{reason}: {message}")):
+        told = (name, f"{reason}: {message}")
+        if not self._enabled or not self._may_tell(told, limited=not once):
             return
+        suffix = hashlib.sha256(" ".join((uid, *told)).encode()).hexdigest()[:16] if once else uuid.uuid4().hex[:16]
         at = datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {
-            "metadata": {"name": f"{name}.{uuid.uuid4().hex[:16]}", "namespace": self._namespace},
+            "metadata": {"name": f"{name}.{suffix}", "namespace": self._namespace},
             "involvedObject": {
                 "apiVersion": self._resource.api_version,
                 "kind": self._resource.kind,
@@ -82,13 +88,13 @@ class Events:
         except KubernetesError as error:
             log.debug("event not created", detail=str(error))
 
-    def _may_tell(self, told: tuple[str, str]) -> bool:
+    def _may_tell(self, told: tuple[str, str], *, limited: bool) -> bool:
         now = self._now()
         self._tokens = min(_BURST, self._tokens + (now - self._refilled_at) / _REFILL_S)
         self._refilled_at = now
         self._told = {key: at for key, at in self._told.items() if now - at < _SAME_S}
-        if told in self._told or self._tokens < 1:
+        if told in self._told or (limited and self._tokens < 1):
             return False
-        self._tokens -= 1
+        self._tokens -= limited
         self._told[told] = now
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -23,9 +24,9 @@ class ReportServer:
         host: str,
         ports: Sequence[int],
         registry: CollectorRegistry,
-        history: History,
         healthy: Callable[[], str | None],
         ready: Callable[[], str | None],
+        history: History | None = None,
     ) -> None:
         """Prepare to serve; nothing listens before ``start``.
 
@@ -33,9 +34,9 @@ class ReportServer:
             host: Address to listen on.
             ports: Ports to listen on; 0 takes any free one.
             registry: The metrics.
-            history: The recent decisions.
             healthy: Says why the planner should be restarted; None if it need not.
             ready: Says why the planner does not do its work yet; None if it does.
+            history: The recent decisions; None where none are made.
         """
         self._host = host
         self._ports = ports
@@ -66,9 +67,10 @@ class ReportServer:
                 web.get("/live", self._health),
                 web.get("/readyz", self._readiness),
                 web.get("/health", self._readiness),
-                web.get("/api/v1/decisions", self._decisions),
             ]
         )
+        if self._history is not None:
+            app.router.add_get("/api/v1/decisions", partial(_decisions, self._history))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         for port in self._ports:
@@ -90,16 +92,17 @@ class ReportServer:
     async def _readiness(self, _: web.Request) -> web.Response:
         return _verdict(self._ready())
 
-    async def _decisions(self, request: web.Request) -> web.Response:
-        text = request.query.get("limit", "100")
-        if not text.isdecimal():
-            problem = {
-                "title": "Bad Request",
-                "status": 400,
-                "detail": f"limit is {text!r}; it is a whole number of 0 or more",
-            }
-            return web.json_response(problem, status=400, content_type="application/problem+json")
-        return web.json_response({"decisions": [record.to_dict() for record in self._history.latest(int(text))]})
+
+async def _decisions(history: History, request: web.Request) -> web.Response:
+    text = request.query.get("limit", "100")
+    if not text.isdecimal():
+        problem = {
+            "title": "Bad Request",
+            "status": 400,
+            "detail": f"limit is {text!r}; it is a whole number of 0 or more",
+        }
+        return web.json_response(problem, status=400, content_type="application/problem+json")
+    return web.json_response({"decisions": [record.to_dict() for record in history.latest(int(text))]})
 
 
 def _unescaped(accept: str) -> str:

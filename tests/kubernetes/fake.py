@@ -38,6 +38,8 @@ KINDS = {
     ("", "pods"): Kind("Pod", status=True),
     ("", "events"): Kind("Event"),
     ("", "configmaps"): Kind("ConfigMap"),
+    ("", "serviceaccounts"): Kind("ServiceAccount"),
+    ("", "persistentvolumeclaims"): Kind("PersistentVolumeClaim"),
     ("batch", "jobs"): Kind("Job", status=True),
     ("coordination.k8s.io", "leases"): Kind("Lease"),
 }
@@ -229,9 +231,9 @@ class FakeApiServer:
         return web.json_response(_shown(body, place, version), status=201)
 
     async def _update(self, request, what, name, sub):
-        _kind, place, _version = what
+        kind, place, _version = what
         found = self.objects.get((*place, name))
-        if found is None:
+        if found is None or (sub and not getattr(kind, sub, False)):
             return _status(404, f'{place[1]} "{name}" not found')
         body = await request.json()
         wanted = body["metadata"].get("resourceVersion")
@@ -257,6 +259,9 @@ class FakeApiServer:
             is_list = text.lstrip().startswith("[")
             wrong_kind = is_list != (given == PATCH)
             return _status(400 if wrong_kind else 422, "the server rejected our request due to an error in our request")
+        wanted = changed.get("metadata", {}).get("resourceVersion")
+        if wanted != found["metadata"]["resourceVersion"]:
+            return _status(409, "the object has been modified; please apply your changes to the latest version")
         if sub == "scale":
             replicas = changed["spec"].get("replicas", 0)
             changed = copy.deepcopy(found)
@@ -362,8 +367,8 @@ def _scale(body):
 def _selected(item, query):
     labels = item["metadata"].get("labels") or {}
     for pair in filter(None, query.get("labelSelector", "").split(",")):
-        key, _, value = pair.partition("=")
-        if labels.get(key) != value:
+        key, equals, value = pair.partition("=")
+        if key not in labels or (equals and labels[key] != value):
             return False
     for pair in filter(None, query.get("fieldSelector", "").split(",")):
         key, _, value = pair.partition("=")

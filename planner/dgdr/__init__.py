@@ -1,0 +1,1 @@
+"""From an SLA to a running deployment: DynamoGraphDeploymentRequest."""

@@ -1,0 +1,1 @@
+"""What a profiling job does: temporary deployments, measured one after the other."""
