@@ -7,12 +7,15 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 
 from connectors.base import ConnectorError
 from planner.assembly import make_store
 from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, Invocation, parse
 from planner.daemon import PlannerDaemon
+from planner.dashboard.facts import planner_facts
 from planner.log import get_logger, logging_to
+from planner.report.decision_log import DecisionLog
 from planner.simulation.trace import TraceError
 from planner.sources.base import SourceError
 from planner.tracing import Tracing, TracingError, tracing_to
@@ -43,6 +46,18 @@ def run(invocation: Invocation) -> int:
     return 0
 
 
+@contextlib.asynccontextmanager
+async def _decision_log(daemon: PlannerDaemon) -> AsyncIterator[None]:
+    """Log every decision with what it stands on, if there is a folder for it."""
+    directory = daemon.settings.log_dir
+    if directory is None:
+        yield
+        return
+    log_file = DecisionLog(directory, lambda: planner_facts(daemon.settings, daemon.planner.engine_gpus))
+    async with log_file.following(daemon.history):
+        yield
+
+
 async def _serve(invocation: Invocation, tracing: Tracing) -> None:
     settings = invocation.settings
     daemon = PlannerDaemon(
@@ -55,7 +70,7 @@ async def _serve(invocation: Invocation, tracing: Tracing) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)
     loop.add_signal_handler(signal.SIGHUP, daemon.request_reload)
-    async with daemon:
+    async with daemon, _decision_log(daemon):
         log.info(
             "planner started",
             environment=settings.environment,

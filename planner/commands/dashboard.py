@@ -10,7 +10,11 @@ from planner.commands.values import Group
 
 def add_flags(group: Group) -> None:
     """Declare them."""
-    add_file(group, "History to show: history.sqlite, its folder, or a file of what /api/v1/decisions gave.")
+    add_file(
+        group,
+        "History to show: history.sqlite, its folder, the folder of --log-dir, or a file of what /api/v1/decisions "
+        "gave.",
+    )
     add_span(group)
     group.add_argument(
         "--output",

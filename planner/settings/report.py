@@ -39,7 +39,11 @@ class ReportOptions(OptionGroup):
         "Where they go, such as http://collector:4318/v1/traces. Left out: as OTEL_EXPORTER_OTLP_ENDPOINT says, or "
         "http://localhost:4318/v1/traces.",
     )
-    log_dir: Path | None = option(None, "Folder for a rotated log file beside the console.")
+    log_dir: Path | None = option(
+        None,
+        "Folder for rotated files beside the console: planner.log, and decisions.jsonl with every decision and all it "
+        "stands on.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = option("info", "Least severe message shown.")
     log_format: Literal["auto", "console", "json"] = option(
         "auto", "Format of the console log; auto is console on a terminal and json elsewhere."

@@ -120,7 +120,8 @@ class Daemon:
     """``python -m planner`` as a process, with its dashboard."""
 
     def __init__(self, folder: Path, source: str, *options: str):
-        self.log = folder / "planner.log"
+        self.log = folder / "output"
+        self.logs = folder / "logs"
         self._orchestrated = f"127.0.0.1:{free_tcp_port()}"
         command = [sys.executable, "-W", "error", "-m", "planner"]
         command += ["--dashboard-listen", f"127.0.0.1:{free_tcp_port()}"]
@@ -132,6 +133,7 @@ class Daemon:
             "metrics_source": "scrape",
             "frontend_metrics_url": source,
             "log_format": "json",
+            "log_dir": self.logs,
         }
         for name, value in values.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
