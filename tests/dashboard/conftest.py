@@ -60,6 +60,21 @@ def planner(history, day, require_binary):
 
 
 @pytest.fixture
+def start(chromium):
+    """Starts planners of a test's own on a folder: ``daemon = start(folder, "--adjustment-interval", "1")``."""
+    with contextlib.ExitStack() as started:
+
+        def begin(folder, *options):
+            frontend = Frontend()
+            started.callback(frontend.close)
+            daemon = Daemon(folder, frontend.url, *options)
+            started.callback(daemon.stop)
+            return daemon
+
+        yield begin
+
+
+@pytest.fixture
 def launch(tmp_path, chromium):
     """Starts planners of a test's own: ``daemon, frontend = launch("--adjustment-interval", "1")``.
 

@@ -241,6 +241,7 @@ def test_a_planner_that_comes_back_without_a_history_is_followed_again(launch, o
     tab.wait("document.querySelector('#status').dataset.state === 'lost'")
     before = shown_records(tab)
     daemon.start()
+    tab.page.evaluate("dispatchEvent(new Event('online'))")
     wait_until_followed_again(tab, len(before))
     shown = shown_records(tab)
     assert shown[: len(before)] == before, "what was known stays"
@@ -249,11 +250,10 @@ def test_a_planner_that_comes_back_without_a_history_is_followed_again(launch, o
 
 
 def test_an_aggregated_deployment_has_one_pool(launch, open_tab, axe, picture):
-    past = list(day_of_records(time.time() - 120, 240, mode="agg"))
+    past = list(day_of_records(time.time() - 20, 60, mode="agg"))
     daemon, _ = launch("--mode", "agg", "--adjustment-interval", "1", "--reaction-interval", "0", past=past)
     daemon.wait_for_load()
     tab = open_tab(daemon.url)
-    tab.page.get_by_role("button", name="6h").click()
     latest = hold_still(tab)
     assert latest["decision"]["prefill"] == 0
     assert tab.page.locator("[data-tile=prefill]").count() == 0

@@ -258,12 +258,18 @@ class Chart {
     this.page.zoom([plot.posToVal(left, "x"), plot.posToVal(left + width, "x")]);
   }
 
-  /* A click that is no drag opens the decision of that moment. */
+  /* A click that is no drag opens the decision of that moment; a first tap only shows it. */
   #listen(plot) {
-    let pressed = null;
+    let pressed = null, touching = false, tapped = null;
+    new Touch(plot, this.page);
+    plot.over.addEventListener("pointerdown", (event) => { touching = event.pointerType === "touch"; });
     plot.over.addEventListener("mousedown", (event) => { pressed = event.clientX; });
     plot.over.addEventListener("click", (event) => {
-      if (pressed !== null && Math.abs(event.clientX - pressed) < 4 && event.detail === 1) this.page.openAt(plot.posToVal(plot.cursor.left, "x"));
+      if (pressed === null || Math.abs(event.clientX - pressed) >= 4 || event.detail !== 1 && !touching) return;
+      const time = plot.posToVal(plot.cursor.left, "x");
+      const again = tapped !== null && Math.abs(event.clientX - tapped) < 24;
+      tapped = touching && !again ? event.clientX : null;
+      if (touching && !again) this.page.point(time); else this.page.openAt(time);
     });
   }
 

@@ -8,8 +8,10 @@ class LiveFeed {
   static #SILENCE_MS = 10000;
   static #LONGEST_PAUSE_MS = 10000;
   static #KEY = "planner-token";
+  static #MOST_RECORDS = 3000;
+  static #SLICES = 1440;
 
-  /* listener has onState(state), onRecords(records), onStatus(name, detail). */
+  /* listener has onState(state), onFetched(since, until, step), onRecords(records), onStatus(name, detail). */
   constructor(listener) {
     this.listener = listener;
     this.newest = null;
@@ -80,11 +82,15 @@ class LiveFeed {
     throw new Refused(response.status, detail);
   }
 
-  /* Records of a time, oldest first; of a long one only those that matter. */
-  async records(since, until, slices) {
-    const query = new URLSearchParams({ since });
-    if (until) query.set("until", until);
-    if (slices) query.set("slices", slices);
+  /* Seconds in which only what matters is fetched of so long a time; 0 if all of it is. */
+  static step(seconds, interval) {
+    return seconds / interval > LiveFeed.#MOST_RECORDS ? seconds / LiveFeed.#SLICES : 0;
+  }
+
+  /* Records of a time, oldest first, thinned to those that matter in each step, if there is one. */
+  async records(since, until, step) {
+    const query = new URLSearchParams({ since, until });
+    if (step) query.set("slices", Math.ceil((until - since) / step));
     return (await (await this.#get(`api/v1/decisions?${query}`)).json()).decisions;
   }
 
@@ -125,8 +131,11 @@ class LiveFeed {
     this.behind = behind;
     if (!this.heard || lost) {
       const since = this.newest ?? content.now - this.listener.span;
-      const many = this.listener.span / content.planner.interval_s > 3000;
-      this.#deliver(await this.records(since, null, many ? 1440 : null));
+      const step = LiveFeed.step(content.now - since, content.planner.interval_s);
+      /* What is decided from now on comes by itself, and may be here twice. */
+      const records = await this.records(since, content.now + 60, step);
+      this.listener.onFetched(since, content.now, step);
+      this.#deliver(records);
       this.heard = true;
     }
     this.listener.onStatus("live");

@@ -3,6 +3,7 @@
 class Page {
   static #RANGES = [["900", "15m"], ["3600", "1h"], ["21600", "6h"], ["86400", "24h"], ["604800", "7d"]];
   static #DAY_S = 86400;
+  static #PAUSE_MS = 150;
 
   constructor() {
     this.status = ["connecting", null];
@@ -10,6 +11,7 @@ class Page {
     this.span = Page.#DAY_S;
     this.zoomed = null;
     this.cursor = null;
+    this.coverage = new Coverage();
     this.charts = new Charts(Dom.find("charts"), this);
     this.decisions = new Decisions(this);
     Dom.find("reset").addEventListener("click", () => this.resetZoom());
@@ -96,16 +98,32 @@ class Page {
 
   /* Fetch what lies further back than what is here. */
   async #reach(span) {
-    const now = this.now;
+    if (await this.#fetch(this.now - span, this.now - this.span)) this.span = span;
+  }
+
+  /* Of a long time only what matters was fetched; of what is looked at closely the rest is fetched, too. */
+  #sharpen([from, to]) {
+    clearTimeout(this.sharpening);
+    if (!this.feed || this.status[0] === "lost") return;
+    const wanted = [from - (to - from) / 2, Math.min(to + (to - from) / 2, this.now)];
+    if (this.coverage.covers(from, Math.min(to, this.now), LiveFeed.step(wanted[1] - wanted[0], this.course.planner.interval_s))) return;
+    this.sharpening = setTimeout(async () => {
+      if (await this.#fetch(...wanted)) this.#render();
+    }, Page.#PAUSE_MS);
+  }
+
+  async #fetch(from, to) {
+    const step = LiveFeed.step(to - from, this.course.planner.interval_s);
     try {
-      const records = await this.feed.records(now - span, now - this.span, 1440);
+      const records = await this.feed.records(from, to, step);
+      this.coverage.add(from, to, step);
       this.course.add(records);
-      this.span = span;
       this.fetchFailed = null;
     } catch (error) {
-      this.fetchFailed = `What is older could not be fetched: ${error.message}`;
+      this.fetchFailed = `What was recorded then could not be fetched: ${error.message}`;
     }
     this.#banners();
+    return !this.fetchFailed;
   }
 
   /* --- what the feed tells --- */
@@ -120,6 +138,13 @@ class Page {
     Dom.find("foot").textContent = `SLA planner ${state.planner.version} · targets TTFT ${Format.ms(state.planner.ttft_ms)}, ITL ${Format.ms(state.planner.itl_ms)}`;
     if (renamed && this.course.records.length) this.onRecords([]);
     else if (this.course.records.length) this.#renderHealth();
+  }
+
+  /* All that was decided after it comes by itself. */
+  onFetched(since, until, step) {
+    if (step) this.coverage.clear();
+    this.coverage.add(since, until, step);
+    this.coverage.add(until, Infinity, 0);
   }
 
   onRecords(records) {
@@ -179,6 +204,7 @@ class Page {
     Tiles.render(Dom.find("tiles"), this.course, this.state);
     this.#renderNow();
     this.#renderWindow(view);
+    this.#sharpen(view);
     this.#renderHealth();
     this.#banners();
     if (!performance.getEntriesByName("shown").length) performance.mark("shown");
@@ -318,11 +344,21 @@ class Page {
 
   /* --- moving about --- */
 
+  /* Show a stretch of time, as far as there is one. */
   zoom([from, to]) {
-    const least = 2 * (this.course.planner.interval_s || 60);
-    const middle = (from + to) / 2;
-    this.zoomed = to - from < least ? [middle - least / 2, middle + least / 2] : [from, to];
-    this.#render();
+    const { time } = this.course.columns;
+    const [first, last] = [time[0], Math.max(time.at(-1), this.now)];
+    const span = Math.max(to - from, 2 * (this.course.planner.interval_s || 60));
+    if (span >= last - first) return this.resetZoom();
+    const begin = Math.min(Math.max((from + to - span) / 2, first), last - span);
+    this.zoomed = [begin, begin + span];
+    return this.#render();
+  }
+
+  /* Move the cursor of all charts. */
+  point(time) {
+    this.cursor = time;
+    this.charts.point(time);
   }
 
   resetZoom() {
