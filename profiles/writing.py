@@ -135,22 +135,40 @@ def _selectors(provenance: Provenance, engine: Engine) -> dict[str, Any]:
     }
 
 
-def _config_map(data: ProfileData, name: str, namespace: str | None) -> Contents:
+def config_map(data: ProfileData, name: str = CONFIG_MAP, namespace: str | None = None) -> dict[str, Any]:
+    """A profile as the manifest of a ConfigMap.
+
+    Args:
+        data: The profile.
+        name: Name of the ConfigMap.
+        namespace: Its namespace; left out, that of whoever applies it.
+
+    Raises:
+        ProfileError: It is too large for one.
+    """
     files = {file: content.decode() for file, content in _json_files(data)}
-    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
     manifest = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata,
+        "metadata": {"name": name} | ({"namespace": namespace} if namespace else {}),
         "data": {**files, "meta.json": _json(data.provenance.as_dict()).decode()},
     }
-    content = yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=10_000).encode()
-    if len(content) > _LARGEST_CONFIG_MAP:
+    size = len(to_yaml(manifest).encode())
+    if size > _LARGEST_CONFIG_MAP:
         raise ProfileError(
-            f"as a ConfigMap the profile takes {len(content)} bytes; Kubernetes holds at most 1 MiB. Mount it as a "
+            f"as a ConfigMap the profile takes {size} bytes; Kubernetes holds at most 1 MiB. Mount it as a "
             "volume, or profile with fewer points"
         )
-    yield f"{name}.yaml", content
+    return manifest
+
+
+def _config_map(data: ProfileData, name: str, namespace: str | None) -> Contents:
+    yield f"{name}.yaml", to_yaml(config_map(data, name, namespace)).encode()
+
+
+def to_yaml(manifest: Any) -> str:
+    """A manifest as people read it: in its order, texts of several lines as blocks."""
+    return str(yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True))
 
 
 class _Dumper(yaml.SafeDumper):

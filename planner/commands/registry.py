@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from planner.commands import dashboard, demo, forecast, history, profile, simulate
+from planner.commands import dashboard, demo, dgdr, forecast, history, profile, simulate
 from planner.commands.values import Group
 from planner.settings import (
     GROUPS,
     DeploymentOptions,
     EngineOptions,
+    KubernetesOptions,
     OptionGroup,
     ProfileOptions,
     SourceOptions,
@@ -111,6 +112,16 @@ PROFILE_COMMANDS: tuple[Command, ...] = (
         groups=(ProfileOptions,),
     ),
 )
+DGDR_COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="render",
+        summary="the manifests for a request, without a cluster: a deployment with its planner, and its profile",
+        target="planner.dgdr.render:run",
+        add_flags=dgdr.add_render_flags,
+        title="Render",
+        groups=(KubernetesOptions,),
+    ),
+)
 COMMANDS: tuple[Command, ...] = (
     RUN,
     Command(
@@ -162,6 +173,7 @@ COMMANDS: tuple[Command, ...] = (
         title="Dashboard of a history",
     ),
     Command(name="profile", summary="make, read and convert engine profiles", below=PROFILE_COMMANDS),
+    Command(name="dgdr", summary="from an SLA to a deployment: DynamoGraphDeploymentRequest", below=DGDR_COMMANDS),
 )
 
 

@@ -109,15 +109,15 @@ def _itl_cell(engines: EngineProfile, batch: int, context: float, most: float) -
     return text if batch <= most * 1.001 else f"({text})"
 
 
-def print_sheets(sheets: Sequence[Sheet]) -> None:
-    """Print tables on the console."""
-    from rich.console import Console  # noqa: PLC0415 - only the commands below profile print such tables
+def print_sheets(sheets: Sequence[Sheet], *, stderr: bool = False) -> None:
+    """Print tables on the console, or beside what goes to standard output."""
+    from rich.console import Console  # noqa: PLC0415 - few commands print such tables
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    console = Console()
+    console = Console(stderr=stderr)
     if not console.is_terminal:
-        console = Console(width=140)
+        console = Console(width=140, stderr=stderr)
     for sheet in sheets:
         table = Table(title=sheet.title, title_justify="left", show_header=any(sheet.headings))
         for index, heading in enumerate(sheet.headings):

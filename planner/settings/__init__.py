@@ -3,6 +3,7 @@
 from planner.settings.decision import NO_BUDGET
 from planner.settings.deployment import DeploymentOptions
 from planner.settings.engine import EngineOptions
+from planner.settings.kubernetes import KubernetesOptions
 from planner.settings.options import OptionGroup, extra, flag
 from planner.settings.profile import ProfileOptions
 from planner.settings.settings import GROUPS, Found, Settings, environment_names, from_environment, reloadable_names
@@ -16,6 +17,7 @@ __all__ = [
     "DeploymentOptions",
     "EngineOptions",
     "Found",
+    "KubernetesOptions",
     "OptionGroup",
     "ProfileOptions",
     "Settings",

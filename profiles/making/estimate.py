@@ -38,6 +38,8 @@ class EstimateRequest:
         itl_ms: ITL target, milliseconds.
         max_gpus: GPUs that one prefill and one decode engine may have together.
         tp: Tensor parallelism of both; None to choose it for each.
+        least_tp: Smallest tensor parallelism to choose from.
+        most_tp: Largest one; None for the GPUs of a node.
         max_num_seqs: Sequences that a decode engine runs at once at most; None for what its cache holds.
         prefill_points: Inputs to estimate.
         context_points: Context lengths to estimate.
@@ -54,6 +56,8 @@ class EstimateRequest:
     itl_ms: float = 50.0
     max_gpus: int = 16
     tp: int | None = None
+    least_tp: int = 1
+    most_tp: int | None = None
     max_num_seqs: int | None = None
     prefill_points: int = 17
     context_points: int = 8
@@ -186,7 +190,7 @@ def estimate_now(
 
 
 def _degrees(request: EstimateRequest, gpus_of_a_node: int) -> list[int]:
-    most = min(gpus_of_a_node, request.max_gpus - 1)
+    most = min(request.most_tp or gpus_of_a_node, gpus_of_a_node, request.max_gpus - 1)
     if request.tp is not None:
         if 2 * request.tp > request.max_gpus:
             raise MakingError(
@@ -195,7 +199,12 @@ def _degrees(request: EstimateRequest, gpus_of_a_node: int) -> list[int]:
         return [request.tp]
     if most < 1:
         raise MakingError(f"--max-gpus {request.max_gpus} cannot hold a prefill and a decode engine; give at least 2")
-    return [tp for tp in (1, 2, 4, 8, 16, 32, 64) if tp <= most]
+    degrees = [tp for tp in (1, 2, 4, 8, 16, 32, 64) if request.least_tp <= tp <= most]
+    if not degrees:
+        raise MakingError(
+            f"no tensor parallelism is between {request.least_tp} and {most}, the GPUs an engine may have"
+        )
+    return degrees
 
 
 def _roomy(request: EstimateRequest, engine: Simulated) -> bool:

@@ -1,0 +1,358 @@
+"""Manifests for a request: a deployment with its planner, the profile it needs, and what was picked and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner.dgdr import issues
+from planner.dgdr.base import template
+from planner.dgdr.choice import Choice, Picked
+from planner.dgdr.engines import Parallelism, pretend, set_model, set_parallelism
+from planner.dgdr.estimating import EngineSource, Found, Paths, find_engines, sla_missed
+from planner.dgdr.graph import Graph, Part
+from planner.dgdr.issues import GenerationError
+from planner.dgdr.ownership import NAME, NAMESPACE, label, shortened
+from planner.dgdr.planning import PROFILE_DIR, put_planner
+from planner.dgdr.request import Request
+from planner.settings import NO_BUDGET, Settings
+from profiles import ProfileData, ProfileError
+from profiles.making.progress import OnProgress, silent
+from profiles.writing import CONFIG_MAP, config_map
+
+__all__ = ["Choice", "Generated", "GenerationError", "from_profile", "offline"]
+
+# Pods and services are named after the deployment and its components, within 63 characters.
+_LONGEST_NAME = 40
+_MOST_ANNOTATIONS = 250_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """What is generated for a request.
+
+    Attributes:
+        dgd: The DynamoGraphDeployment.
+        additional: What it needs beside it, to be created first: the ConfigMap with the profile.
+        choice: What was picked, and why.
+    """
+
+    dgd: dict[str, Any]
+    additional: tuple[dict[str, Any], ...]
+    choice: Choice
+
+
+async def offline(
+    request: Request,
+    *,
+    base: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
+    planner_image: str | None = None,
+    engines: EngineSource | None = None,
+) -> Generated:
+    """Generate manifests with engines that are estimated, off the event loop; it takes seconds of CPU time.
+
+    Args:
+        request: What is asked for.
+        base: The deployment to build on; None for the template of the backend.
+        on_progress: Told how far it is, from another thread.
+        planner_image: Image of the planner; None for that of the base, or of the template.
+        engines: Where engines of a backend come from; AI Configurator if left out.
+
+    Raises:
+        GenerationError: The GPUs are unknown, the model is not supported, the SLA cannot be met and the like.
+        RequestError: The planner would not accept what it is told.
+    """
+    found = await asyncio.to_thread(find_engines, request, on_progress or silent, engines)
+    estimate = found.estimate
+    # When it was made says nothing: the same request is to lead to the same manifests.
+    data = replace(estimate.data, provenance=replace(estimate.data.provenance, created=None))
+    return await asyncio.to_thread(_generate, request, data, base, planner_image, found)
+
+
+async def from_profile(
+    request: Request,
+    profile: ProfileData,
+    base: Mapping[str, Any] | None = None,
+    *,
+    planner_image: str | None = None,
+) -> Generated:
+    """Generate manifests with the engines of a profile.
+
+    Args:
+        request: What is asked for.
+        profile: The profile.
+        base: The deployment to build on; None for the template of the backend.
+        planner_image: Image of the planner; None for that of the base, or of the template.
+
+    Raises:
+        GenerationError: The profile cannot be used, the SLA cannot be met and the like.
+        RequestError: The planner would not accept what it is told.
+    """
+    return await asyncio.to_thread(_generate, request, profile, base, planner_image, None)
+
+
+def _generate(
+    request: Request,
+    data: ProfileData,
+    base: Mapping[str, Any] | None,
+    planner_image: str | None,
+    found: Found | None,
+) -> Generated:
+    backend = found.backend if found else _backend(request, data)
+    graph = Graph(template(backend, request.version)) if base is None else Graph(base)
+    workers = graph.workers(backend)
+    picked = _pick(request, data, workers)
+    budget, notes = _budget(request, picked)
+    choice = _choice(request, data, backend, picked, found=found, notes=notes)
+    name = request.profile_config_map or CONFIG_MAP
+    _put_workers(graph, request, backend, picked)
+    generated = {
+        "backend": backend,
+        "ttft": f"{request.sla.ttft_ms:g}",
+        "itl": f"{request.sla.itl_ms:g}",
+        "isl": str(request.sla.isl),
+        "osl": str(request.sla.osl),
+        "max_gpu_budget": str(budget),
+        "prefill_engine_num_gpu": str(picked[0].parallelism.gpus),
+        "decode_engine_num_gpu": str(picked[1].parallelism.gpus),
+        "profile_results_dir": PROFILE_DIR,
+    }
+    put_planner(graph, request, generated, image=planner_image or _own_image(request), config_map=name)
+    if request.overrides.dgd:
+        graph.overlay(request.overrides.dgd)
+    _set_metadata(graph, request, choice, base)
+    return Generated(dgd=graph.body, additional=(_profile_map(request, data, name),), choice=choice)
+
+
+def _backend(request: Request, data: ProfileData) -> str:
+    if request.backend != "auto":
+        return request.backend
+    told = (data.provenance.backend or "").lower()
+    if told not in {"vllm", "sglang", "trtllm"}:
+        raise issues.OTHER_BACKEND.error()
+    return told
+
+
+def _pick(request: Request, data: ProfileData, workers: tuple[Part, Part]) -> tuple[Picked, Picked]:
+    """The engines of a profile, and what they can do at the targets."""
+    sla = request.sla
+    stated = (request.planner.whole("prefill_engine_num_gpu"), request.planner.whole("decode_engine_num_gpu"))
+    profiled = (data.provenance.prefill, data.provenance.decode)
+    gpus = [
+        given or engine.gpus or engine.tp or part.gpus or 1
+        for given, engine, part in zip(stated, profiled, workers, strict=True)
+    ]
+    try:
+        engines = data.engines(prefill_gpus=gpus[0], decode_gpus=gpus[1])
+        ttft_ms = engines.prefill.ttft_ms(sla.isl)
+        point = engines.decode.operating_point(sla.itl_ms, sla.isl + sla.osl / 2)
+    except (ProfileError, ValueError) as error:
+        raise issues.PROFILE_UNUSABLE.error(complaint=error) from error
+    prefill, decode = (Parallelism.of(engine, count) for engine, count in zip(profiled, gpus, strict=True))
+    itl_ms = point.itl_ms if point.feasible else engines.decode.itl_ms(1, sla.isl + sla.osl / 2)
+    if ttft_ms > sla.ttft_ms or not point.feasible:
+        raise sla_missed(request, ttft_ms, itl_ms, f"{prefill} for prefill and {decode} for decode")
+    return (
+        Picked(
+            role="prefill",
+            parallelism=prefill,
+            latency_ms=ttft_ms,
+            target_ms=sla.ttft_ms,
+            concurrency=1,
+            throughput_per_gpu=engines.prefill.throughput_per_gpu(sla.isl),
+            max_kv_tokens=engines.decode.max_kv_tokens if prefill == decode else 0,
+        ),
+        Picked(
+            role="decode",
+            parallelism=decode,
+            latency_ms=itl_ms,
+            target_ms=sla.itl_ms,
+            concurrency=point.concurrency,
+            throughput_per_gpu=point.throughput_per_gpu,
+            max_kv_tokens=engines.decode.max_kv_tokens,
+        ),
+    )
+
+
+def _least(request: Request) -> int:
+    least = request.planner.whole("min_endpoint")
+    return int(Settings.model_fields["min_endpoint"].default) if least is None else least
+
+
+def _budget(request: Request, picked: Sequence[Picked]) -> tuple[int, list[str]]:
+    """GPUs that the planner may use, and what there is to say of that."""
+    prefill, decode = (one.parallelism.gpus for one in picked)
+    needed = _least(request) * (prefill + decode)
+    told = request.planner.whole("max_gpu_budget")
+    given = request.hardware.total_gpus if told is None else told
+    if given is not None:
+        if NO_BUDGET != given < needed:
+            raise issues.BUDGET_TOO_SMALL.error(
+                budget=given,
+                least=_least(request),
+                prefill=prefill,
+                decode=decode,
+                path=Paths.of(request).budget,
+                needed=needed,
+            )
+        return given, []
+    budget = max(int(Settings.model_fields["max_gpu_budget"].default), needed)
+    return budget, [f"no GPU budget is given: the planner uses {budget} GPUs at most; see {Paths.of(request).budget}"]
+
+
+def _choice(
+    request: Request,
+    data: ProfileData,
+    backend: str,
+    picked: tuple[Picked, Picked],
+    *,
+    found: Found | None,
+    notes: Sequence[str],
+) -> Choice:
+    provenance = data.provenance
+    engines = f"{picked[0].parallelism} for prefill and {picked[1].parallelism} for decode"
+    unknown = [f"{path} is no option of the planner and is left out" for path in request.unknown_planner_options]
+    remarks = [*request.notes, *unknown, *notes]
+    if found is None:
+        mismatches = provenance.mismatches(model=request.sweep.hf_id or request.model, backend=backend)
+        untold = [
+            f"the profile does not say how many GPUs a {one.role} engine has: {one.parallelism.gpus} is assumed"
+            for one, engine in zip(picked, (provenance.prefill, provenance.decode), strict=True)
+            if not (engine.gpus or engine.tp)
+        ]
+        reason = f"{engines}: the engines that were profiled, which meet both targets"
+        estimates, refused = dict[str, Any](), dict[str, str]()
+        remarks = [*remarks, *mismatches, *untold]
+    else:
+        reason = (
+            f"{engines}{f' with {backend}' if found.others or found.refused else ''}: of the engines that meet both "
+            "targets, those that serve a request with the fewest GPU-seconds"
+        )
+        estimates = {backend: found.estimate, **found.others}
+        refused = {f"{name} TP {tp}": why for name, one in estimates.items() for tp, why in one.refused.items()}
+        remarks = [*remarks, *found.estimate.notes]
+    return Choice(
+        model=request.model,
+        backend=backend,
+        system=provenance.system,
+        how=_how(data),
+        sla=request.sla,
+        prefill=picked[0],
+        decode=picked[1],
+        reason=reason,
+        candidates={name: one.candidates for name, one in estimates.items()},
+        refused={**refused, **(found.refused if found else {})},
+        notes=tuple(remarks),
+    )
+
+
+def _how(data: ProfileData) -> str:
+    provenance = data.provenance
+    made = provenance.how or "of unknown origin"
+    details = [provenance.details.get(key) for key in ("package", "database")]
+    with_what = ", ".join(str(one) for one in details if one)
+    return f"{made} with {with_what}" if with_what else made
+
+
+def _put_workers(graph: Graph, request: Request, backend: str, picked: Sequence[Picked]) -> None:
+    """Have the workers run what was picked."""
+    workers = graph.workers(backend)
+    _set_images(graph, request, workers)
+    cache = request.model_cache
+    path = (
+        None
+        if cache is None or cache.model_path is None
+        else f"{cache.mount_path}/{cache.model_path.strip('/')}".rstrip("/")
+    )
+    for part, one in zip(workers, picked, strict=True):
+        part.spec["replicas"] = max(1, _least(request))
+        if cache is not None:
+            volume = {"name": "model-cache", "persistentVolumeClaim": {"claimName": cache.claim}}
+            part.mount(volume, cache.mount_path, read_only=path is not None)
+        if request.use_mocker:
+            pretend(part, one.role, request.model, PROFILE_DIR, listed=graph.listed)
+            volume = {"name": "profile", "configMap": {"name": request.profile_config_map or CONFIG_MAP}}
+            part.mount(volume, PROFILE_DIR)
+        else:
+            set_model(part, backend, request.model, path)
+            _spread(part, one.parallelism.gpus, request.hardware.gpus_per_node)
+            set_parallelism(part, backend, one.parallelism)
+    if request.kv_router:
+        for part in graph.parts:
+            if part.role == "frontend":
+                part.set_environment("DYN_ROUTER_MODE", "kv")
+
+
+def _spread(part: Part, gpus: int, of_a_node: int | None) -> None:
+    """Spread an engine over nodes where it is larger than one and the base does not say how."""
+    if of_a_node and gpus > of_a_node and part.nodes == 1:
+        part.spec["multinode"] = {"nodeCount": -(-gpus // of_a_node)}
+
+
+def _set_images(graph: Graph, request: Request, workers: Sequence[Part]) -> None:
+    """The image that is asked for, in the workers and in whatever else runs their old one: versions go together."""
+    overrides = request.overrides
+    old = {part.image for part in workers if part.image}
+    for part in graph.parts:
+        if part.role == "planner" or not (part.image in old or part.name in {one.name for one in workers}):
+            continue
+        if overrides.workers_image:
+            part.image = overrides.workers_image
+        elif overrides.runtime_version and part.image:
+            part.image = f"{part.image.partition('@')[0].rpartition(':')[0] or part.image}:{overrides.runtime_version}"
+
+
+def _own_image(request: Request) -> str | None:
+    """The profiler image, which is the planner's too, unless it is one of Dynamo's."""
+    image = request.profiler_image
+    return None if image is None or "/ai-dynamo/" in image else image
+
+
+def _set_metadata(graph: Graph, request: Request, choice: Choice, base: Mapping[str, Any] | None) -> None:
+    """Name, labels and annotations of the deployment.
+
+    Raises:
+        GenerationError: The annotations are too large.
+    """
+    before = dict(graph.body.get("metadata") or {})
+    named = before.get("name") if base is not None else None
+    name = request.overrides.name or named or f"{shortened(request.name, _LONGEST_NAME)}-dgd"
+    annotations = {
+        **(before.get("annotations") or {}),
+        **request.overrides.annotations,
+        **choice.annotations(),
+    }
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
+    if size > _MOST_ANNOTATIONS:
+        raise issues.ANNOTATIONS_TOO_LARGE.error(size=size)
+    labels = {
+        **(before.get("labels") or {}),
+        **request.overrides.labels,
+        **_labels(request),
+    }
+    where = {"namespace": request.deployment_namespace} if request.deployment_namespace else {}
+    spec = graph.body.pop("spec")
+    graph.body = {
+        "apiVersion": f"nvidia.com/{'v1beta1' if isinstance(spec.get('components'), list) else 'v1alpha1'}",
+        "kind": "DynamoGraphDeployment",
+        "metadata": {"name": name, **where, "labels": labels, "annotations": annotations},
+        "spec": spec,
+    }
+
+
+def _labels(request: Request) -> dict[str, str]:
+    """Labels of whatever the request leads to; without its namespace where that is not known yet."""
+    where = {NAMESPACE: label(request.namespace)} if request.namespace else {}
+    return {NAME: label(request.name), **where, "nvidia.com/managed-by": "sla-planner"}
+
+
+def _profile_map(request: Request, data: ProfileData, name: str) -> dict[str, Any]:
+    try:
+        manifest = config_map(data, name, request.deployment_namespace or None)
+    except ProfileError as error:
+        raise issues.TOO_LARGE.error(complaint=error) from error
+    manifest["metadata"]["labels"] = _labels(request)
+    return manifest

@@ -1,0 +1,90 @@
+"""What the generated planner component is told, and what it needs around it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+from planner.cli import ConfigurationError, parse
+from planner.dgdr import issues, words
+from planner.dgdr.base import template
+from planner.dgdr.graph import Graph, Part
+from planner.dgdr.options import FROM_DEPLOYMENT, flags_of
+from planner.dgdr.request import Request
+from planner.settings import Settings
+
+PROFILE_DIR = "/etc/planner/profile"
+
+# What the operator tells every planner component, in so far as it matters for what is accepted.
+_OPERATOR = {"DYN_NAMESPACE": "any", "DYN_PARENT_DGD_K8S_NAME": "any"}
+_MODULE = "planner"
+
+
+def put_planner(
+    graph: Graph, request: Request, generated: Mapping[str, str], *, image: str | None, config_map: str
+) -> None:
+    """Give a deployment the planner as a component, in place of the one it has.
+
+    It is told what the request says, over what is generated, over what its predecessor was told.
+
+    Args:
+        graph: The deployment.
+        request: The request.
+        generated: What is generated for the planner, by field of its settings.
+        image: Image of the planner; None for that of the base if it runs this planner, else the template's.
+        config_map: Name of the ConfigMap with its profile.
+
+    Raises:
+        RequestError: The planner would not accept what it is told.
+    """
+    model = _planner_of(Graph(template(generated["backend"], graph.version)))
+    assert model is not None  # noqa: S101 - every template has one
+    before = _planner_of(graph)
+    values = {
+        **_told(model),
+        **(_told(before) if before else {}),
+        **generated,
+        **request.planner.values,
+    }
+    arguments = list(flags_of(values))
+    _check(arguments, request)
+    if before is None or _MODULE not in before.words:
+        # None, or another program: nothing of how that one was run is of use.
+        graph.put(before.name if before else model.name, copy.deepcopy(model.spec))
+    component = _planner_of(graph)
+    assert component is not None  # noqa: S101 - it was put there
+    component.container["command"] = ["python3", "-m", _MODULE]
+    component.container["args"] = arguments
+    component.image = image or component.image or model.image or ""
+    component.mount({"name": "profile", "configMap": {"name": config_map}}, PROFILE_DIR)
+
+
+def _planner_of(graph: Graph) -> Part | None:
+    return next((part for part in graph.parts if part.role == "planner"), None)
+
+
+def _told(component: Part) -> dict[str, str | tuple[str, ...]]:
+    """Options among the flags of a component, but for those that follow from the deployment."""
+    found: dict[str, list[str]] = {}
+    for name, value in words.flags(component.words):
+        field = name.removeprefix("--").replace("-", "_")
+        if field in Settings.model_fields and field not in FROM_DEPLOYMENT:
+            found.setdefault(field, []).append("true" if value is None else value)
+    return {name: values[0] if len(values) == 1 else tuple(values) for name, values in found.items()}
+
+
+def _check(arguments: list[str], request: Request) -> None:
+    """See that the planner accepts its arguments, now rather than in a pod that ends at once.
+
+    Raises:
+        RequestError: It does not.
+    """
+    try:
+        parse(arguments, _OPERATOR)
+    except ConfigurationError as error:
+        raise issues.WRONG_OPTION.error(path=option_path(request), complaint=error) from error
+
+
+def option_path(request: Request) -> str:
+    """Where a request tells the planner something."""
+    return "spec.profilingConfig.config.planner" if request.version == "v1alpha1" else "spec.features.planner"
