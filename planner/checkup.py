@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterator, Sequence
 
 from connectors.base import Connector, ConnectorError
-from planner.assembly import make_connector, make_source
-from planner.cli import EXIT_FAILED, Invocation
+from planner.assembly import make_connector, make_dashboard, make_source
+from planner.cli import EXIT_FAILED, ConfigurationError, Invocation
 from planner.finding import Finding, Health
 from planner.planner import load_profile
+from planner.ports import check_ports
+from planner.report.history import History
 from planner.settings import Settings
 from planner.sources.base import Source, SourceError
 from profiles import EngineProfile, ProfileError
@@ -39,6 +41,8 @@ async def check_up(settings: Settings) -> list[Finding]:
     findings += _check_budget(settings)
     findings += await _check_source(settings)
     findings += await _check_connector(settings)
+    findings += await asyncio.to_thread(lambda: list(check_ports(settings)))
+    findings += _check_dashboard(settings)
     return findings
 
 
@@ -99,6 +103,14 @@ def _check_itl(settings: Settings, profile: EngineProfile) -> Finding:
         detail=f"{settings.itl:g} ms is infeasible even for one sequence at context length {context_length:g}",
         remedy="raise --itl, or use a decode engine with more GPUs; until then decode is sized for throughput",
     )
+
+
+def _check_dashboard(settings: Settings) -> Iterator[Finding]:
+    """Whether its token can be read, and is there where it is needed."""
+    try:
+        make_dashboard(settings, History(1), dict)
+    except (ConfigurationError, ConnectorError) as error:
+        yield Finding(subject="dashboard", health=Health.FAILED, detail=str(error), remedy="mend the setting it names")
 
 
 async def _check_source(settings: Settings) -> list[Finding]:

@@ -1,12 +1,14 @@
 """The Grafana dashboard of the planner, made from a table of panels.
 
 ``python examples/grafana/dashboard.py`` writes planner-dashboard.json, which Grafana imports, and
-dashboard-configmap.yaml, which the sidecar of Grafana's chart picks up.
+dashboard-configmap.yaml, which the sidecar of Grafana's chart picks up; and for the Helm chart the same dashboard and
+the rules of alerts.yaml.
 """
 
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).parent
+OF_CHART = FOLDER.parent / "kubernetes" / "chart" / "files"
 WHERE = '{namespace=~"$namespace"}'
 # An aggregated deployment has one pool, which counts as decode: nothing is drawn of a prefill pool that is not there.
 APART = ' unless on (job, namespace) sla_planner_info@{mode="agg"}'
@@ -428,9 +431,21 @@ def as_config_map() -> str:
     return head + yaml.safe_dump(content, sort_keys=False, width=1000)
 
 
-FILES = {FOLDER / "planner-dashboard.json": as_json, FOLDER / "dashboard-configmap.yaml": as_config_map}
+def rules() -> str:
+    """What is below ``spec`` in alerts.yaml, as it stands there."""
+    _, _, below = (FOLDER / "alerts.yaml").read_text(encoding="utf-8").partition("\nspec:\n")
+    return textwrap.dedent(below)
+
+
+FILES = {
+    FOLDER / "planner-dashboard.json": as_json,
+    FOLDER / "dashboard-configmap.yaml": as_config_map,
+    OF_CHART / "planner-dashboard.json": as_json,
+    OF_CHART / "rules.yaml": rules,
+}
 
 
 if __name__ == "__main__":
     for file, content in FILES.items():
+        file.parent.mkdir(exist_ok=True)
         file.write_text(content(), encoding="utf-8")

@@ -109,6 +109,29 @@ def test_monitors_are_made_when_asked_for(render, load):
     assert selected.items() <= service.items()
 
 
+def test_alerts_and_the_dashboard_are_there_when_asked_for(render, root):
+    kinds = {kind for kind, _ in render()}
+    assert "PrometheusRule" not in kinds
+    assert ("ConfigMap", f"{NAME}-dashboard") not in render()
+    wanted = "monitoring.alerts=true,monitoring.dashboard=true,monitoring.labels.release=prometheus"
+    rendered = render("--set", wanted, "--set", "monitoring.dashboardAnnotations.grafana_folder=Inference")
+    rule = rendered["PrometheusRule", NAME]
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    grafana = root / "examples" / "grafana"
+    assert rule["spec"] == yaml.safe_load((grafana / "alerts.yaml").read_text(encoding="utf-8"))["spec"]
+    dashboard = rendered["ConfigMap", f"{NAME}-dashboard"]
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboard["metadata"]["annotations"] == {"grafana_folder": "Inference"}
+    text = (grafana / "planner-dashboard.json").read_text(encoding="utf-8")
+    assert dashboard["data"]["planner-dashboard.json"].strip() == text.strip()
+
+
+def test_the_sidecar_may_select_by_another_label(render):
+    rendered = render("--set", "monitoring.dashboard=true", "--set-json", 'monitoring.dashboardLabels={"show": "yes"}')
+    labels = rendered["ConfigMap", f"{NAME}-dashboard"]["metadata"]["labels"]
+    assert labels["show"] == "yes"
+
+
 def test_it_runs_as_the_plain_manifest_does(render, load):
     ours = render()["Deployment", NAME]["spec"]["template"]["spec"]
     plain = load("standalone.yaml")[0]["spec"]["template"]["spec"]
