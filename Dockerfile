@@ -1,5 +1,6 @@
 # The planner as an image: docker build -t sla-planner .
 # It runs as a user without rights, on a read-only root file system; models that are fitted need a writable /tmp.
+# With AI Configurator, for the controller of deployment requests: --build-arg LOCK=requirements-aic.lock
 #   docker run --read-only --tmpfs /tmp -v "$PWD/profiling_results:/etc/planner/profile:ro" sla-planner --help
 ARG PYTHON_VERSION=3.11
 
@@ -9,8 +10,9 @@ RUN python -m venv /opt/planner
 ENV PATH=/opt/planner/bin:$PATH
 WORKDIR /src
 # Dependencies are a layer of their own: it is made anew only when the lock file changes.
-COPY requirements.lock ./
-RUN pip install -r requirements.lock
+COPY requirements.lock requirements-aic.lock ./
+ARG LOCK=requirements.lock
+RUN pip install -r "${LOCK}"
 COPY pyproject.toml README.md LICENSE ./
 COPY planner planner
 COPY connectors connectors

@@ -63,6 +63,8 @@ lock: .venv/.dev
 		--output-file requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--extra dev --output-file requirements-dev.lock --constraint requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--extra aic --output-file requirements-aic.lock --constraint requirements-dev.lock pyproject.toml
 
 clean:
 	rm -rf .venv demo-output

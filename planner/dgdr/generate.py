@@ -120,7 +120,7 @@ def _generate(
         "decode_engine_num_gpu": str(picked[1].parallelism.gpus),
         "profile_results_dir": PROFILE_DIR,
     }
-    put_planner(graph, request, generated, image=planner_image or _own_image(request), config_map=name)
+    put_planner(graph, request, generated, image=planner_image or own_image(request), config_map=name)
     if request.overrides.dgd:
         graph.overlay(request.overrides.dgd)
     _set_metadata(graph, request, choice, base)
@@ -305,7 +305,7 @@ def _set_images(graph: Graph, request: Request, workers: Sequence[Part]) -> None
             part.image = f"{part.image.partition('@')[0].rpartition(':')[0] or part.image}:{overrides.runtime_version}"
 
 
-def _own_image(request: Request) -> str | None:
+def own_image(request: Request) -> str | None:
     """The profiler image, which is the planner's too, unless it is one of Dynamo's."""
     image = request.profiler_image
     return None if image is None or "/ai-dynamo/" in image else image

@@ -2,10 +2,12 @@
 
 from planner.settings.decision import NO_BUDGET
 from planner.settings.deployment import DeploymentOptions
+from planner.settings.election import ElectionOptions
 from planner.settings.engine import EngineOptions
-from planner.settings.kubernetes import KubernetesOptions
+from planner.settings.kubernetes import ClusterOptions, KubernetesOptions
 from planner.settings.options import OptionGroup, extra, flag
 from planner.settings.profile import ProfileOptions
+from planner.settings.report import ReportOptions
 from planner.settings.settings import GROUPS, Found, Settings, environment_names, from_environment, reloadable_names
 from planner.settings.source import SourceOptions
 from planner.settings.targets import TargetOptions
@@ -14,12 +16,15 @@ from planner.settings.virtual import VirtualOptions
 __all__ = [
     "GROUPS",
     "NO_BUDGET",
+    "ClusterOptions",
     "DeploymentOptions",
+    "ElectionOptions",
     "EngineOptions",
     "Found",
     "KubernetesOptions",
     "OptionGroup",
     "ProfileOptions",
+    "ReportOptions",
     "Settings",
     "SourceOptions",
     "TargetOptions",

@@ -27,6 +27,13 @@ class KubernetesOptions(OptionGroup):
         max_length=63,
         pattern=KUBERNETES_NAME,
     )
+
+
+class ClusterOptions(OptionGroup):
+    """How a cluster is reached."""
+
+    title: ClassVar[str] = "Access to Kubernetes"
+
     kubeconfig: Path | None = option(
         None,
         "Kubeconfig to reach the cluster with. Left out: the service account of the planner's pod, or else "

@@ -19,7 +19,7 @@ from planner.settings.engine import EngineOptions
 from planner.settings.etcd import EtcdOptions
 from planner.settings.forecast import ForecastOptions
 from planner.settings.history import HistoryOptions
-from planner.settings.kubernetes import KubernetesOptions
+from planner.settings.kubernetes import ClusterOptions, KubernetesOptions
 from planner.settings.options import OptionGroup, extra
 from planner.settings.profile import ProfileOptions
 from planner.settings.report import ReportOptions
@@ -41,6 +41,7 @@ class Settings(
     VirtualOptions,
     EtcdOptions,
     KubernetesOptions,
+    ClusterOptions,
     ElectionOptions,
     HistoryOptions,
     ReportOptions,

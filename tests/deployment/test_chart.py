@@ -175,3 +175,41 @@ def test_its_options_are_taken(render, tmp_path):
     for key in ("nodeSelector", "tolerations", "affinity", "imagePullSecrets"):
         assert template["spec"][key], key
     assert rendered["ServiceAccount", NAME]["metadata"]["annotations"] == {"c": "d"}
+
+
+def test_the_controller_of_requests_comes_when_asked_for_alone_or_beside_a_planner(render, load):
+    def kinds(rendered):
+        return {kind for kind, name in rendered if "dgdr" in name}
+
+    assert not kinds(render())
+    both = render("--set", "dgdr.enabled=true")
+    assert ("Deployment", NAME) in both
+    alone = render("--set", "dgdr.enabled=true,deployment.name=")
+    assert kinds(alone) == {"Deployment", "ServiceAccount", "Role", "RoleBinding"}
+    assert all("dgdr" in name for _, name in alone)
+    wide = render("--set", "dgdr.enabled=true,dgdr.allNamespaces=true,dgdr.all=true")
+    assert kinds(wide) >= {"ClusterRole", "ClusterRoleBinding"}
+    [container] = wide["Deployment", f"{NAME}-dgdr"]["spec"]["template"]["spec"]["containers"]
+    invocation = parse(container["args"], {})
+    assert invocation.name == "dgdr controller"
+    assert (invocation.extras.all, invocation.extras.all_namespaces, invocation.settings.leader_elect) == (True,) * 3
+
+
+def test_its_rights_are_those_of_the_manifests(render, load):
+    def granted(role):
+        return {
+            (group, resource, verb)
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    shipped = {one["kind"]: one for one in load("dgdr/controller.yaml")}
+    wide = {one["kind"]: one for one in load("dgdr/cluster-wide.yaml")}
+    jobs = {one["kind"]: one for one in load("dgdr/profiling-job.yaml")}
+    rendered = render("--set", "dgdr.enabled=true")
+    assert granted(rendered["Role", f"{NAME}-dgdr"]) == granted(shipped["Role"])
+    assert granted(rendered["Role", "dgdr-profiling-job"]) == granted(jobs["Role"])
+    rendered = render("--set", "dgdr.enabled=true,dgdr.allNamespaces=true")
+    assert granted(rendered["ClusterRole", f"ml-{NAME}-dgdr"]) == granted(wide["ClusterRole"])

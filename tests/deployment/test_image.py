@@ -75,7 +75,8 @@ def test_what_it_copies_is_a_whole_planner(context, tmp_path):
 
 def test_it_installs_exactly_what_is_locked(dockerfile):
     installs = [rest for instruction, rest in dockerfile if instruction == "RUN" and "pip install" in rest]
-    assert installs[0] == "pip install -r requirements.lock"
+    assert installs[0] == 'pip install -r "${LOCK}"'
+    assert ["ARG", "LOCK=requirements.lock"] in dockerfile
     assert all("--no-deps" in rest for rest in installs[1:])
 
 
@@ -88,7 +89,17 @@ def test_it_runs_without_rights_as_a_user_by_number(dockerfile):
 
 def test_its_python_is_the_one_that_the_lock_file_was_made_with(root, dockerfile):
     version = next(rest.partition("=")[2] for instruction, rest in dockerfile if instruction == "ARG")
-    assert f"with Python {version}" in (root / "requirements.lock").read_text(encoding="utf-8")
+    for lock in ("requirements.lock", "requirements-aic.lock"):
+        assert f"with Python {version}" in (root / lock).read_text(encoding="utf-8")
+
+
+def test_the_two_images_differ_by_ai_configurator_alone(root):
+    def pins(name):
+        lines = (root / name).read_text(encoding="utf-8").splitlines()
+        return {line for line in lines if re.match(r"[a-z0-9]", line)}
+
+    assert pins("requirements.lock") < pins("requirements-aic.lock")
+    assert any(pin.startswith("aiconfigurator-core==") for pin in pins("requirements-aic.lock"))
 
 
 def test_its_health_check_asks_the_port_that_it_opens(dockerfile):

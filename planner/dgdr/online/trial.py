@@ -71,6 +71,8 @@ class Trial:
         self._tell = tell
         self._ready_within_s = ready_within_s
         self._look_s = look_s
+        # Whatever is not known to be the request's is not removed.
+        self._ours = False
 
     async def __aenter__(self) -> Self:
         """Create it, or take the one that an earlier try left, and wait until it is ready.
@@ -102,6 +104,7 @@ class Trial:
             await self._api.create(self._resource, self._owner.namespace, self._body)
         except ConflictError:
             await self._take_over()
+        self._ours = True
 
     async def _take_over(self) -> None:
         """Take the deployment of that name if an earlier try left it; remove one of an earlier request."""
@@ -113,6 +116,7 @@ class Trial:
             )
         if self._owner.owns(found) and not found["metadata"].get("deletionTimestamp"):
             return
+        self._ours = True
         await self._remove()
         await self._gone()
         await self._api.create(self._resource, self._owner.namespace, self._body)
@@ -143,12 +147,16 @@ class Trial:
 
     async def _remove(self) -> None:
         """Delete it, also where this process is being ended."""
+        if not self._ours:
+            return
         removal = asyncio.ensure_future(self._api.delete(self._resource, self._owner.namespace, self.name))
         try:
             async with asyncio.timeout(_REMOVED_WITHIN_S):
                 await asyncio.shield(removal)
         except (KubernetesError, TimeoutError) as error:
-            log.warning("temporary deployment not removed; the controller does it", name=self.name, detail=str(error))
+            log.warning(
+                "temporary deployment not removed; the controller does it", deployment=self.name, detail=str(error)
+            )
         except asyncio.CancelledError:
             await asyncio.wait([removal], timeout=_REMOVED_WITHIN_S)
             raise

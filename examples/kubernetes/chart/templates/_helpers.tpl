@@ -79,3 +79,47 @@ readOnlyRootFilesystem: true
 allowPrivilegeEscalation: false
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{- define "sla-planner.dgdr-selector" -}}
+app.kubernetes.io/name: sla-planner-dgdr
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "sla-planner.dgdr-labels" -}}
+{{ include "sla-planner.dgdr-selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "sla-planner.dgdr-rules" -}}
+- apiGroups: [nvidia.com]
+  resources: [dynamographdeploymentrequests]
+  verbs: [get, list, watch, patch]
+- apiGroups: [nvidia.com]
+  resources: [dynamographdeploymentrequests/status]
+  verbs: [update]
+- apiGroups: [nvidia.com]
+  resources: [dynamographdeployments]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [serviceaccounts, persistentvolumeclaims]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{- /* Whether there is to be a planner beside a deployment; not where the controller alone is wanted. */ -}}
+{{- define "sla-planner.beside" -}}
+{{- if or .Values.deployment.name (not .Values.dgdr.enabled) }}yes{{ end }}
+{{- end }}

@@ -1,0 +1,165 @@
+"""The profiling job of a request: its manifest, and what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connectors.kubernetes.api import Object
+from connectors.kubernetes.inventory import trouble
+from planner.dgdr.ownership import CONTROLLER, Owner
+from planner.dgdr.request import Request
+
+ACCOUNT = "dgdr-profiling-job"
+"""The service account of profiling jobs, in the namespace of the request."""
+CONTAINER = "profiler"
+CONFIGURATION = "/config"
+OUTPUT = "/data"
+
+# A job that fails for a reason that stays is not begun again; others are, so often.
+_RETRIES = 3
+_GROUP = 65532
+
+
+def job_manifest(
+    request: Request, manifest: Object, owner: Owner, *, image: str, controller: str, timeout_s: int
+) -> Object:
+    """The job that profiles for a request.
+
+    Args:
+        request: The request.
+        manifest: The same as it was accepted; the job is given it, and needs no right to read it.
+        owner: The same as owner of the job.
+        image: An image of this planner.
+        controller: The controller whose job it is.
+        timeout_s: After so many seconds the job is ended.
+    """
+    accepted = {key: manifest[key] for key in ("apiVersion", "kind", "spec")}
+    accepted["metadata"] = {"name": owner.name, "namespace": owner.namespace, "uid": owner.uid}
+    arguments = ["dgdr", "profile", "--request-json", json.dumps(accepted, separators=(",", ":"))]
+    arguments += ["--output", OUTPUT, "--planner-image", image, "--log-format", "json"]
+    volumes: list[Object] = [_output_volume(request.output_pvc), {"name": "tmp", "emptyDir": {}}]
+    mounts: list[Object] = [{"name": "output", "mountPath": OUTPUT}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+    if request.config_map_ref is not None:
+        name, key = request.config_map_ref.name, request.config_map_ref.key
+        volumes.append({"name": "config", "configMap": {"name": name, "items": [{"key": key, "path": "base.yaml"}]}})
+        mounts.append({"name": "config", "mountPath": CONFIGURATION, "readOnly": True})
+        arguments += ["--base", f"{CONFIGURATION}/base.yaml"]
+    container: Object = {
+        "name": CONTAINER,
+        "image": image,
+        "command": ["python", "-m", "planner"],
+        "args": arguments,
+        "env": [{"name": "DGDR_NAME", "value": owner.name}, {"name": "DGDR_NAMESPACE", "value": owner.namespace}],
+        "volumeMounts": mounts,
+        # The end of its log is then the message that it ended with: no right to read logs is needed.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    if request.resources:
+        container["resources"] = request.resources
+    pod: Object = {
+        "serviceAccountName": ACCOUNT,
+        "restartPolicy": "Never",
+        # Its last act is to remove the deployment that it measured.
+        "terminationGracePeriodSeconds": 60,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "fsGroup": _GROUP,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": volumes,
+    }
+    if request.tolerations:
+        pod["tolerations"] = list(request.tolerations)
+    metadata = owner.metadata(owner.job, app="sla-planner-profiler", **{CONTROLLER: controller})
+    return {
+        "metadata": metadata,
+        "spec": {
+            "backoffLimit": _RETRIES,
+            "activeDeadlineSeconds": timeout_s,
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [2]},
+                    }
+                ]
+            },
+            "template": {"metadata": {"labels": metadata["labels"]}, "spec": pod},
+        },
+    }
+
+
+def _output_volume(claim: str | None) -> Object:
+    if claim:
+        return {"name": "output", "persistentVolumeClaim": {"claimName": claim}}
+    return {"name": "output", "emptyDir": {}}
+
+
+def outcome(job: Object) -> bool | None:
+    """Whether a job was a success; None as long as it has not ended."""
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition.get("status") == "True" and condition.get("type") in {"Complete", "Failed"}:
+            return bool(condition["type"] == "Complete")
+    return None
+
+
+def failure(job: Object, pods: Sequence[Object]) -> str:
+    """Why a job failed: what its last container ended with, and what the job itself says.
+
+    Args:
+        job: The job.
+        pods: Its pods.
+    """
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    why: Mapping[str, Any] = next(
+        (one for one in conditions if one.get("type") == "Failed" and one.get("status") == "True"), {}
+    )
+    told = f"{why.get('reason') or 'Failed'}: {why.get('message') or 'no message'}"
+    ended = [found for pod in _by_age(pods) if (found := _ended(pod))]
+    if not ended:
+        return f"job {job['metadata']['name']} failed ({told}){_hint(trouble(pods))}"
+    state = ended[-1]
+    lines = str(state.get("message") or "").strip()
+    reason = f", {state['reason']}" if state.get("reason") not in (None, "Error") else ""
+    text = f"job {job['metadata']['name']} failed ({told}); its last container ended with code {state.get('exitCode')}"
+    return f"{text}{reason}: {lines or 'it said nothing'}{_mend(state, lines)}"
+
+
+def waiting(pods: Sequence[Object]) -> str | None:
+    """Why the pods of a job do not run; None if nothing says so."""
+    return trouble(pods)
+
+
+def _hint(text: str | None) -> str:
+    return f": {text}" if text else ""
+
+
+def _by_age(pods: Sequence[Object]) -> Sequence[Object]:
+    return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+
+
+def _ended(pod: Object) -> Mapping[str, Any] | None:
+    """How the container ended; None if it did not, or well."""
+    for one in (pod.get("status") or {}).get("containerStatuses") or ():
+        state = (one.get("state") or {}).get("terminated") or {}
+        if one.get("name") == CONTAINER and state.get("exitCode"):
+            found: Mapping[str, Any] = state
+            return found
+    return None
+
+
+def _mend(state: Mapping[str, Any], lines: str) -> str:
+    """What helps, where the way that it ended tells."""
+    if state.get("reason") == "OOMKilled":
+        return ". Raise profilingConfig.resources.limits.memory, then delete the request and create it again"
+    if "No module named planner" in lines or "No module named 'planner'" in lines:
+        return ". The profiler image must be one of this planner: mend it, delete the request and create it again"
+    return ""
