@@ -1,4 +1,4 @@
-"""The reference of every option, generated from the settings: a page for people and a JSON Schema for machines."""
+"""The reference, generated from the code: every option, for people and for machines; what goes wrong with requests."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from planner.cli import accepts, default_text, is_secret
+from planner.dgdr.issues import ISSUES
 from planner.settings import GROUPS, Settings, environment_names, extra, flag
 
 PAGE = Path("docs/configuration.md")
 SCHEMA = Path("docs/configuration.schema.json")
+DGDR_PAGE = Path("docs/dgdr.md")
 CHART_SCHEMA = Path("examples/kubernetes/chart/values.schema.json")
 
 _INTRODUCTION = """\
@@ -77,11 +79,27 @@ def chart_schema() -> str:
     )
 
 
+def dgdr_page(text: str) -> str:
+    """The page about requests, with the table of what goes wrong as the code says it."""
+    begin, end = "<!-- issues, generated: make docs -->\n", "<!-- end of issues -->"
+    before, _, rest = text.partition(begin)
+    rows = [f"| {cause} | {mend} |".replace("\n", " ") for cause, mend in (issue.row() for issue in ISSUES)]
+    return (
+        before
+        + begin
+        + "\n".join(["| what it says | quick fix |", "|---|---|", *rows])
+        + "\n"
+        + end
+        + rest.partition(end)[2]
+    )
+
+
 def main() -> None:
     """Write every file, from the root of the repository."""
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(), encoding="utf-8")
     SCHEMA.write_text(schema(), encoding="utf-8")
+    DGDR_PAGE.write_text(dgdr_page(DGDR_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     CHART_SCHEMA.write_text(chart_schema(), encoding="utf-8")
 
 

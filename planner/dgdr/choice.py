@@ -27,7 +27,7 @@ class Picked:
         target_ms: What that is to be at most.
         concurrency: Sequences that it decodes at once within the target; 1 for prefill.
         throughput_per_gpu: Input or output tokens per second and GPU.
-        max_kv_tokens: Tokens that its KV cache holds.
+        max_kv_tokens: Tokens that its KV cache holds; None if that is not known.
     """
 
     role: str
@@ -36,7 +36,7 @@ class Picked:
     target_ms: float
     concurrency: int
     throughput_per_gpu: float
-    max_kv_tokens: int
+    max_kv_tokens: int | None = None
 
     @property
     def met(self) -> bool:
@@ -51,7 +51,7 @@ class Picked:
             "targetMs": self.target_ms,
             "concurrency": self.concurrency,
             "tokensPerSecondPerGpu": round(self.throughput_per_gpu, 1),
-            "maxKvTokens": self.max_kv_tokens,
+            **({"maxKvTokens": self.max_kv_tokens} if self.max_kv_tokens else {}),
         }
 
 

@@ -11,11 +11,11 @@ from planner.dgdr import issues
 from planner.dgdr.base import template
 from planner.dgdr.choice import Choice, Picked
 from planner.dgdr.engines import Parallelism, pretend, set_model, set_parallelism
-from planner.dgdr.estimating import EngineSource, Found, Paths, find_engines, sla_missed
+from planner.dgdr.estimating import BACKENDS, EngineSource, Found, Paths, find_engines, sla_missed
 from planner.dgdr.graph import Graph, Part
 from planner.dgdr.issues import GenerationError
 from planner.dgdr.ownership import NAME, NAMESPACE, label, shortened
-from planner.dgdr.planning import PROFILE_DIR, put_planner
+from planner.dgdr.planning import PLACEHOLDER, PROFILE_DIR, put_planner
 from planner.dgdr.request import Request
 from planner.settings import NO_BUDGET, Settings
 from profiles import ProfileData, ProfileError
@@ -104,9 +104,9 @@ def _generate(
     backend = found.backend if found else _backend(request, data)
     graph = Graph(template(backend, request.version)) if base is None else Graph(base)
     workers = graph.workers(backend)
+    _refuse_other_backend(graph, workers, backend)
     picked = _pick(request, data, workers)
     budget, notes = _budget(request, picked)
-    choice = _choice(request, data, backend, picked, found=found, notes=notes)
     name = request.profile_config_map or CONFIG_MAP
     _put_workers(graph, request, backend, picked)
     generated = {
@@ -120,7 +120,10 @@ def _generate(
         "decode_engine_num_gpu": str(picked[1].parallelism.gpus),
         "profile_results_dir": PROFILE_DIR,
     }
-    put_planner(graph, request, generated, image=planner_image or own_image(request), config_map=name)
+    image = put_planner(graph, request, generated, image=planner_image or own_image(request), config_map=name)
+    if image.startswith(PLACEHOLDER):
+        notes.append(f"the planner's image {image} is a placeholder: name yours as the profiler image of the request")
+    choice = _choice(request, data, backend, picked, found=found, notes=notes)
     if request.overrides.dgd:
         graph.overlay(request.overrides.dgd)
     _set_metadata(graph, request, choice, base)
@@ -131,9 +134,22 @@ def _backend(request: Request, data: ProfileData) -> str:
     if request.backend != "auto":
         return request.backend
     told = (data.provenance.backend or "").lower()
-    if told not in {"vllm", "sglang", "trtllm"}:
+    if told not in BACKENDS:
         raise issues.OTHER_BACKEND.error()
     return told
+
+
+def _refuse_other_backend(graph: Graph, workers: Sequence[Part], backend: str) -> None:
+    """See that the base has workers of the backend that is asked for.
+
+    Raises:
+        GenerationError: It has others.
+    """
+    for part in workers:
+        other = next((one for one in BACKENDS if one != backend and f"dynamo.{one}" in part.words), None)
+        if other is not None:
+            complaint = f"component {part.name} runs {other}, and the request asks for {backend}"
+            raise issues.NO_BASE.error(origin=graph.origin, complaint=complaint)
 
 
 def _pick(request: Request, data: ProfileData, workers: tuple[Part, Part]) -> tuple[Picked, Picked]:
@@ -163,7 +179,6 @@ def _pick(request: Request, data: ProfileData, workers: tuple[Part, Part]) -> tu
             target_ms=sla.ttft_ms,
             concurrency=1,
             throughput_per_gpu=engines.prefill.throughput_per_gpu(sla.isl),
-            max_kv_tokens=engines.decode.max_kv_tokens if prefill == decode else 0,
         ),
         Picked(
             role="decode",

@@ -14,6 +14,8 @@ from planner.dgdr.request import Request
 from planner.settings import Settings
 
 PROFILE_DIR = "/etc/planner/profile"
+PLACEHOLDER = "registry.example.com/"
+"""Where images are that do not exist."""
 
 # What the operator tells every planner component, in so far as it matters for what is accepted.
 _OPERATOR = {"DYN_NAMESPACE": "any", "DYN_PARENT_DGD_K8S_NAME": "any"}
@@ -22,7 +24,7 @@ _MODULE = "planner"
 
 def put_planner(
     graph: Graph, request: Request, generated: Mapping[str, str], *, image: str | None, config_map: str
-) -> None:
+) -> str:
     """Give a deployment the planner as a component, in place of the one it has.
 
     It is told what the request says, over what is generated, over what its predecessor was told.
@@ -33,6 +35,9 @@ def put_planner(
         generated: What is generated for the planner, by field of its settings.
         image: Image of the planner; None for that of the base if it runs this planner, else the template's.
         config_map: Name of the ConfigMap with its profile.
+
+    Returns:
+        The image it runs.
 
     Raises:
         RequestError: The planner would not accept what it is told.
@@ -55,8 +60,10 @@ def put_planner(
     assert component is not None  # noqa: S101 - it was put there
     component.container["command"] = ["python3", "-m", _MODULE]
     component.container["args"] = arguments
-    component.image = image or component.image or model.image or ""
+    chosen = image or component.image or model.image or ""
+    component.image = chosen
     component.mount({"name": "profile", "configMap": {"name": config_map}}, PROFILE_DIR)
+    return chosen
 
 
 def _planner_of(graph: Graph) -> Part | None:

@@ -61,6 +61,8 @@ def read_alpha(spec: Section, notes: list[str]) -> dict[str, Any]:
     planner = read_options(config.section("planner"))
     for section, known in ((config, _CONFIG_FIELDS), (sweep, _SWEEP_FIELDS), (hardware, _HARDWARE_FIELDS)):
         notes += [f"{path} has no influence here" for path in section.unknown(known)]
+    if spec.flag("enableGpuDiscovery"):
+        notes.append("spec.enableGpuDiscovery has no influence here: the GPUs are those that the request names")
     estimated = bool(sweep.flag("useAiConfigurator"))
     return {
         **_common(spec, _BACKENDS),
