@@ -117,8 +117,8 @@ WRONG_OPTION = Issue(
     "{path}: {complaint}",
     "mend the value, see docs/configuration.md for all options",
     {
-        "path": "spec.profilingConfig.config.planner.plannerMinEndpoint",
-        "complaint": "--min-endpoint: 'two' is not accepted; accepted is a whole number of at least 0 in workers",
+        "path": "spec.profilingConfig.config.planner",
+        "complaint": "--min-endpoint: 'two' (plannerMinEndpoint) is not accepted; accepted is a whole number",
     },
 )
 FOREIGN_OPTION = Issue(

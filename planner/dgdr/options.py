@@ -27,7 +27,7 @@ FROM_DEPLOYMENT = {
     "state_dir",
 }
 """What follows from the deployment, so that nobody else may say it."""
-_NO_BUDGET = {"max_gpu_budget": Found(str(NO_BUDGET), "")}
+_NO_BUDGET, _NO_MINIMUM = Found(str(NO_BUDGET), ""), Found("0", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def read_options(section: Section) -> PlannerOptions:
         RequestError: A value is not accepted, or does not fit a generated deployment.
     """
     values: dict[str, str | tuple[str, ...]] = {}
-    origins: dict[str, str] = {}
+    keys: dict[str, str] = {}
     unknown, notes = list[str](), list[str]()
     for key, value in section.items().items():
         path, name = f"{section.path}.{key}", field_of(key)
@@ -85,13 +85,14 @@ def read_options(section: Section) -> PlannerOptions:
         elif name in FROM_DEPLOYMENT:
             notes.append(f"{path} is not passed on: it follows from the deployment")
         elif name in values:
-            raise issues.CONTRADICTION.error(path=path, value=value, other_path=origins[name], other=values[name])
+            raise issues.CONTRADICTION.error(
+                path=path, value=value, other_path=f"{section.path}.{keys[name]}", other=values[name]
+            )
         else:
-            values[name], origins[name] = _text(value), path
-            _validate({name: values[name]}, path)
+            values[name], keys[name] = _text(value), key
             if is_secret(Settings.model_fields[name]):
                 notes.append(f"{path} is a secret and ends up readable in the deployment; mount a file instead")
-    _validate(values, section.path)
+    _validate(values, keys, section.path)
     return PlannerOptions(values=values, unknown=tuple(unknown), notes=tuple(notes))
 
 
@@ -101,15 +102,16 @@ def field_of(key: str) -> str | None:
     return next((one for one in (name, name.removeprefix("planner_")) if one in Settings.model_fields), None)
 
 
-def _validate(values: Mapping[str, str | tuple[str, ...]], path: str) -> None:
+def _validate(values: Mapping[str, str | tuple[str, ...]], keys: Mapping[str, str], path: str) -> None:
     """See that the planner will accept options.
 
     Whether the budget holds the minimum is left out: that is known once the engines are.
     """
+    found = {name: Found(value, keys[name]) for name, value in values.items()}
+    alone = {"max_gpu_budget": found.get("max_gpu_budget", _NO_BUDGET), "min_endpoint": _NO_MINIMUM}
     try:
-        validate({name: Found(value, path) for name, value in values.items() if name != "max_gpu_budget"} | _NO_BUDGET)
-        if "max_gpu_budget" in values:
-            validate({"max_gpu_budget": Found(values["max_gpu_budget"], path), "min_endpoint": Found("0", "")})
+        validate(found | {"max_gpu_budget": _NO_BUDGET})
+        validate(alone)
     except ConfigurationError as error:
         raise issues.WRONG_OPTION.error(path=path, complaint=error) from None
 

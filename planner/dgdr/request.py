@@ -197,8 +197,7 @@ class Request:
         from planner.dgdr.versions import read_alpha, read_beta  # noqa: PLC0415 - they make what is declared here
 
         if not isinstance(manifest, Mapping) or manifest.get("kind") != KIND:
-            found = manifest.get("kind") if isinstance(manifest, Mapping) else type(manifest).__name__
-            raise issues.NO_REQUEST.error(origin=origin, found=f"its kind is {found}" if found else "it has no kind")
+            raise issues.NO_REQUEST.error(origin=origin, found=_found_instead(manifest))
         version = _version(manifest)
         spec = Section(manifest.get("spec"), "spec")
         shape, notes = _shape(spec, version)
@@ -270,6 +269,12 @@ def check_names(named: Mapping[str, str | None]) -> None:
             raise issues.WRONG_VALUE.error(path=path, value=repr(name), accepted=accepted)
 
 
+def _found_instead(manifest: Any) -> str:
+    if not isinstance(manifest, Mapping):
+        return f"it is a {type(manifest).__name__}, not a mapping"
+    return f"its kind is {manifest['kind']}" if manifest.get("kind") else "it has no kind"
+
+
 def _version(manifest: Mapping[str, Any]) -> Version:
     group, _, version = str(manifest.get("apiVersion") or "").partition("/")
     match (group, version):
@@ -292,4 +297,5 @@ def _shape(spec: Section, version: Version) -> tuple[Version, list[str]]:
 
 
 def _there(spec: Section, fields: Sequence[str]) -> list[str]:
-    return [spec.at(field).removeprefix("spec.") for field in fields if field in spec]
+    # What is false may be filled in by a server that stores the other version.
+    return [spec.at(field).removeprefix("spec.") for field in fields if field in spec and spec.raw(field) is not False]

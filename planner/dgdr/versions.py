@@ -33,6 +33,8 @@ _BETA_FIELDS = (
     "features",
     "searchStrategy",
 )
+# By a server that stores v1alpha1 and does not convert.
+_FILLED_IN = ("useMocker", "enableGpuDiscovery")
 _BETA_HARDWARE = ("gpuSku", "vramMb", "totalGpus", "numGpusPerNode", "interconnect", "rdma")
 _BETA_WORKLOAD = ("isl", "osl", "concurrency", "requestRate")
 _BETA_SLA = ("ttft", "itl", "e2eLatency", "optimizationType")
@@ -94,7 +96,7 @@ def read_alpha(spec: Section, notes: list[str]) -> dict[str, Any]:
 
 def read_beta(spec: Section, notes: list[str]) -> dict[str, Any]:
     """The fields of v1beta1; arguments and errors as of ``read_alpha``."""
-    spec.refuse_unknown(_BETA_FIELDS)
+    spec.refuse_unknown((*_BETA_FIELDS, *(key for key in _FILLED_IN if spec.raw(key) is False)))
     hardware, features, overrides = spec.section("hardware"), spec.section("features"), spec.section("overrides")
     hardware.refuse_unknown(_BETA_HARDWARE)
     features.refuse_unknown(_BETA_FEATURES)
