@@ -57,6 +57,7 @@ benchmarks: .venv/.dev
 	$(BIN)/python benchmarks/forecast_error.py
 	$(BIN)/python benchmarks/simulator.py
 	$(BIN)/python benchmarks/virtual_clients.py
+	$(BIN)/python benchmarks/dashboard.py
 
 lock: .venv/.dev
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \

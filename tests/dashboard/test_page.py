@@ -133,6 +133,7 @@ def test_the_keyboard_reaches_everything(planner, open_tab):
     keys = tab.page.keyboard
     keys.press("4")
     assert tab.page.get_by_role("button", name="24h").get_attribute("aria-pressed") == "true"
+    assert tab.page.url.endswith("#range=24h"), "to come back to, and to pass on"
     tab.page.locator("#charts").focus()
     keys.press("ArrowLeft")
     keys.press("ArrowLeft")
@@ -176,7 +177,8 @@ def test_no_barrier_by_axe(planner, open_tab, axe, picture, dark, phone):
 
 
 def test_nothing_comes_from_elsewhere(planner, open_tab):
-    tab = open_tab(planner.url)
+    tab = open_tab(f"{planner.url}#range=6h")
+    assert tab.page.get_by_role("button", name="6h").get_attribute("aria-pressed") == "true"
     assert all(url.startswith((planner.url, "data:")) for url in tab.requests)
 
 

@@ -7,8 +7,8 @@ class Page {
 
   constructor() {
     this.status = ["connecting", null];
-    this.range = 3600;
-    this.span = Page.#DAY_S;
+    this.range = Page.#rangeGiven() ?? 3600;
+    this.span = Math.max(Page.#DAY_S, this.range);
     this.zoomed = null;
     this.cursor = null;
     this.coverage = new Coverage();
@@ -20,6 +20,18 @@ class Page {
     Theme.onChange(() => this.#restyle());
     document.addEventListener("keydown", (event) => this.#key(event));
     this.#labelTheme();
+  }
+
+  /* The address keeps the time shown, for reloads, bookmarks and links: #range=24h. */
+  static #rangeGiven() {
+    const given = new URLSearchParams(location.hash.slice(1)).get("range");
+    const found = Page.#RANGES.find(([, label]) => label === given);
+    return found ? Number(found[0]) : null;
+  }
+
+  #keepRange() {
+    const label = Page.#RANGES.find(([seconds]) => Number(seconds) === this.range)?.[1];
+    if (label) history.replaceState(null, "", `#range=${label}`);
   }
 
   async start() {
@@ -92,6 +104,7 @@ class Page {
     this.range = value === "all" ? value : Number(value);
     this.zoomed = null;
     this.#buildRanges();
+    if (this.feed) this.#keepRange();
     if (this.feed && this.range > this.span) await this.#reach(this.range);
     if (this.course?.records.length) this.#render();
   }
@@ -207,7 +220,10 @@ class Page {
     this.#sharpen(view);
     this.#renderHealth();
     this.#banners();
-    if (!performance.getEntriesByName("shown").length) performance.mark("shown");
+    if (!performance.getEntriesByName("shown").length) {
+      performance.mark("shown");
+      requestAnimationFrame(() => setTimeout(() => performance.mark("drawn")));
+    }
     return undefined;
   }
 
