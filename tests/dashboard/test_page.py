@@ -275,7 +275,7 @@ def test_an_aggregated_deployment_has_one_pool(launch, open_tab, axe, picture):
     tab.page.locator("#decisions summary").first.click()
     tab.page.wait_for_selector("#decisions .inside")
     assert tab.page.locator("#decisions .inside h3").all_inner_texts() == [
-        *("Observed", "Expected next", "Workers", "TTFT", "ITL", "Carried out")
+        *("Observed", "Workers", "TTFT", "ITL", "Expected next", "Carried out")
     ]
     assert axe.run(tab.page).violations_count == 0
 

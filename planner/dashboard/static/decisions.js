@@ -117,9 +117,8 @@ class Decisions {
       ...why.warnings.map((text) => make("p", { class: "warning" }, text)),
       make("div", { class: "blocks" },
         this.#block("Observed", this.#observed(seen)),
-        this.#block("Expected next", this.#expected(why)),
         ...this.#pools(why, seen),
-        this.#block("Carried out", this.#outcome(record))));
+        make("div", null, this.#block("Expected next", this.#expected(why)), this.#block("Carried out", this.#outcome(record)))));
   }
 
   #block(title, pairs) {
@@ -160,7 +159,10 @@ class Decisions {
   /* A block for each pool; where one serves both phases, its workers and the two latencies apart. */
   #pools(why, seen) {
     if (this.course.aggregated) {
-      return [this.#block("Workers", this.#workers(why.decode, seen.decode)), this.#block("TTFT", this.#latency(why.prefill)), this.#block("ITL", this.#latency(why.decode))];
+      return [
+        this.#block("Workers", this.#workers(why.decode, seen.decode)),
+        Dom.make("div", null, this.#block("TTFT", this.#latency(why.prefill)), this.#block("ITL", this.#latency(why.decode))),
+      ];
     }
     return this.course.pools.map(([pool, label]) => this.#block(label, [...this.#workers(why[pool], seen[pool]), ...this.#latency(why[pool])]));
   }

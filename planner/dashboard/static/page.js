@@ -255,7 +255,9 @@ class Page {
   }
 
   #renderWindow(view) {
-    Dom.find("window").textContent = `${this.clock.full(view[0])} – ${this.clock.full(view[1])}`;
+    const [from, to] = view;
+    const sameDay = this.clock.day(from) === this.clock.day(to);
+    Dom.find("window").textContent = `${this.clock.full(from)} – ${sameDay ? this.clock.time(to) : this.clock.full(to)}`;
     Dom.find("reset").hidden = !this.zoomed;
   }
 
@@ -317,7 +319,7 @@ class Page {
     if (notice.dataset.key !== key) {
       notice.dataset.key = key;
       notice.dataset.tone = tone;
-      notice.replaceChildren(Dom.make("h2", null, title), Dom.make("p", null, text));
+      notice.replaceChildren(document.querySelector(".brand .mark").cloneNode(true), Dom.make("h2", null, title), Dom.make("p", null, text));
     }
     this.#only("notice");
   }
@@ -329,6 +331,7 @@ class Page {
     delete notice.dataset.key;
     notice.dataset.tone = "info";
     notice.replaceChildren(
+      document.querySelector(".brand .mark").cloneNode(true),
       make("h2", null, "Sign in"),
       make("p", null, "This planner shows itself to who has its token, the one of ", make("code", null, "--dashboard-token-file"), "."),
       make("form", { onsubmit: (event) => { event.preventDefault(); if (field.value.trim()) this.feed.signIn(field.value.trim()); } },

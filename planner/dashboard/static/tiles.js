@@ -60,7 +60,7 @@ const Tiles = (() => {
     const hours = state?.gpu_hours ?? course.gpuHours;
     parent.replaceChildren(...[
       ...course.pools.map(([name, label]) => pool(course, name, course.aggregated ? label : `${label} workers`)),
-      tile("gpus", "GPUs in use", Format.count(gpus), budget ? `of ${budget}` : "", `${Format.number(hours)} GPU-hours`, course.columns.gpus,
+      tile("gpus", "GPUs in use", Format.count(gpus), budget ? `of ${budget}` : "", `${Format.number(hours)} GPU-hours${state ? " since the start" : ""}`, course.columns.gpus,
         { target: budget, tone: budget && gpus > budget ? "bad" : null }),
       tile("rate", "Request rate", Format.number(rate), "req/s",
         load ? `next ${Format.number(load.requests / load.interval)} (${Format.number(load.requests_p10 / load.interval)}–${Format.number(load.requests_p90 / load.interval)})` : "no forecast yet", course.columns.rate),
