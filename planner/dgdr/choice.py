@@ -92,14 +92,15 @@ class Choice:
             "backend": self.backend,
             **({"system": self.system} if self.system else {}),
             "how": self.how,
-            "sla": asdict(self.sla),
+            "sla": {
+                "isl": self.sla.isl,
+                "osl": self.sla.osl,
+                "ttftMs": self.sla.ttft_ms,
+                "itlMs": self.sla.itl_ms,
+            },
             "prefill": self.prefill.as_dict(),
             "decode": self.decode.as_dict(),
-            "candidates": [
-                {"backend": backend, **_rounded(asdict(one))}
-                for backend, found in self.candidates.items()
-                for one in found
-            ],
+            "candidates": [_as_dict(backend, one) for backend, found in self.candidates.items() for one in found],
             "refused": dict(self.refused),
             "notes": list(self.notes),
         }
@@ -159,5 +160,15 @@ def _capacity(one: Picked) -> str:
     return f"{one.throughput_per_gpu:.0f} {kind} tokens/s/GPU"
 
 
-def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: round(value, 2) if isinstance(value, float) else value for key, value in values.items()}
+def _as_dict(backend: str, one: Candidate) -> dict[str, Any]:
+    """A candidate for the annotation, in the words of ``Picked.as_dict``."""
+    return {
+        "backend": backend,
+        "role": one.role,
+        "tp": one.tp,
+        "latencyMs": round(one.latency_ms, 2),
+        "concurrency": one.batch,
+        "tokensPerSecondPerGpu": round(one.throughput_per_gpu, 1),
+        "maxKvTokens": one.max_kv_tokens,
+        "met": one.feasible,
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from planner.dgdr import issues
@@ -171,7 +171,7 @@ def _cheapest(request: Request, paths: Paths, found: dict[str, Estimate], refuse
     """
     within = {name: one for name, one in found.items() if one.prefill.feasible and one.decode.feasible}
     if not within:
-        raise sla_missed(request, *_closest(request, list(found.values())), gpus=most_gpus(request))
+        raise sla_missed(request, *_closest(request, found), gpus=most_gpus(request))
 
     def cost(backend: str) -> float:
         prefill, decode = within[backend].prefill, within[backend].decode
@@ -182,7 +182,7 @@ def _cheapest(request: Request, paths: Paths, found: dict[str, Estimate], refuse
     return Found(backend=best, estimate=within[best], others=others, refused=refused)
 
 
-def _closest(request: Request, found: Sequence[Estimate]) -> tuple[float, float, str]:
+def _closest(request: Request, found: Mapping[str, Estimate]) -> tuple[float, float, str]:
     """TTFT and ITL of the engines that miss the SLA by least, and what they are."""
 
     def missed(one: Estimate) -> float:
@@ -190,8 +190,9 @@ def _closest(request: Request, found: Sequence[Estimate]) -> tuple[float, float,
             1.0, one.decode.latency_ms / request.sla.itl_ms
         )
 
-    best = min(found, key=missed)
-    engines = f"TP {best.prefill.tp} for prefill and TP {best.decode.tp} for decode"
+    backend = min(found, key=lambda name: missed(found[name]))
+    best = found[backend]
+    engines = f"TP {best.prefill.tp} for prefill and TP {best.decode.tp} for decode with {backend}"
     return best.prefill.latency_ms, best.decode.latency_ms, engines
 
 

@@ -47,9 +47,9 @@ class Part:
         if not self._listed:
             return _below(self.pod, "mainContainer")
         containers = self.pod.setdefault("containers", [])
-        main = next((one for one in containers if one.get("name") == "main"), None)
-        if main is None:
-            containers.insert(0, main := {"name": "main"})
+        if not containers:
+            containers.append({"name": "main"})
+        main = next((one for one in containers if one.get("name") == "main"), containers[0])
         return dict_of(main)
 
     @property

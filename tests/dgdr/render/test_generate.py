@@ -168,7 +168,7 @@ def test_everything_is_labelled_and_explained(version):
     assert annotations[REASON] == generated.choice.reason
     kept = json.loads(annotations[CHOICE])
     assert kept["prefill"]["tp"] == generated.choice.prefill.parallelism.tp
-    assert kept["sla"] == {"isl": 3000, "osl": 150, "ttft_ms": 500, "itl_ms": 30}
+    assert kept["sla"] == {"isl": 3000, "osl": 150, "ttftMs": 500, "itlMs": 30}
     assert {one["tp"] for one in kept["candidates"]} == {2, 4, 8}
     assert "no room for the weights" in kept["refused"]["vllm TP 1"]
 
@@ -359,6 +359,14 @@ def test_the_image_of_the_planner(profile):
     generated = of_profile(dynamo, profile)
     assert parts(generated)["planner"].image == "registry.example.com/sla-planner:0.1.0"
     assert any("is a placeholder" in note for note in generated.choice.notes)
+
+
+def test_the_main_container_may_go_by_another_name(profile):
+    base = load(DGDS / "vllm-v1beta1.yaml")[0]
+    for one in base["spec"]["components"]:
+        one["podTemplate"]["spec"]["containers"][0]["name"] = "engine"
+    generated = of_profile(beta(), profile, base=base)
+    assert all(len(part.pod["containers"]) == 1 for part in Graph(generated.dgd).parts if part.role != "planner")
 
 
 def test_long_names_leave_room_for_components():
