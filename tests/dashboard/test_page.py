@@ -69,22 +69,11 @@ def test_what_is_decided_shows_within_a_second(planner, open_tab):
     assert min(delays) < 1
 
 
-def test_a_day_loads_quickly(planner, open_tab):
-    tab = open_tab(planner.url)
-    count = tab.page.evaluate("page.course.records.length")
-    took = tab.page.evaluate("performance.getEntriesByName('shown')[0].startTime")
-    redraw = tab.page.evaluate(
-        "(() => { const t = performance.now(); page.onRecords([]); return performance.now() - t })()"
-    )
-    print(f"{count} records drawn {took:.0f} ms after the page was asked for; drawn anew in {redraw:.0f} ms")
-    assert count >= 1440
-    assert took < 10_000, "an order of magnitude above what it takes"
-
-
 def test_every_chart_is_drawn_and_shares_one_cursor(planner, open_tab, picture):
     tab = open_tab(planner.url)
     hold_still(tab)
     tab.page.get_by_role("button", name="24h").click()
+    assert tab.page.evaluate("page.course.records.length") >= 1440
     charts = tab.page.locator("figure.chart:visible")
     assert charts.count() == 10
     picture(tab, "dashboard", full_page=False)

@@ -62,6 +62,23 @@ def test_what_the_api_gave(day, tmp_path, open_tab, picture):
     picture(tab, "dashboard-recorded")
 
 
+def test_a_decision_that_waits_for_an_earlier_one_is_pending(day, tmp_path, open_tab):
+    documents = [as_json(record) for record in day[-3:]]
+    last = documents[-1]
+    last["applied"] = {"outcome": "waiting", "detail": "decision 3 is not acknowledged yet", "overdue": False}
+    last["decision"]["explanation"]["prefill"]["target"] = last["observation"]["prefill"]["ready"] + 2
+    saved, page = tmp_path / "decisions.json", tmp_path / "page.html"
+    saved.write_text(json.dumps(documents), encoding="utf-8")
+    page.write_text(record_of(saved, Settings(**OPTIONS)).to_html(), encoding="utf-8")
+    tab = open_tab(page.as_uri())
+    assert tab.text("[data-tile=prefill] .chip") == "pending"
+    assert tab.page.locator("[data-tile=decode] .chip").count() == 0
+    assert "pending" in tab.text("[data-chart=prefill] .bound")
+    assert tab.text("#decisions .flag"), "it is worth a look"
+    tab.page.locator("#decisions summary").first.click()
+    assert "decision 3 is not acknowledged yet" in tab.text("#decisions .inside")
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
@@ -153,7 +170,7 @@ def test_a_simulation_shows_the_same_views(tmp_path, open_tab, picture):
         *("simulate", "--profile-results-dir", OPTIONS["profile_results_dir"], "--adjustment-interval", 60),
         *("--pattern", "diurnal", "--period", 1200, "--rps", 2, "--peak-rps", 12, "--duration", 1200),
         *("--isl", 2000, "--osl", 100, "--ttft", 500, "--itl", 20, "--baseline", "hpa", "--baseline", "static:2,2"),
-        *("--output", tmp_path, "--max-gpu-budget", 8),
+        *("--output", tmp_path, "--max-gpu-budget", 8, "--processes", 1),
     )
     told = subprocess.run(
         [sys.executable, "-m", "planner", *map(str, command)], capture_output=True, text=True, timeout=120, check=False

@@ -5,6 +5,7 @@ const BOUNDS = {
   minimum: { label: "minimum", colour: "violet" },
   budget: { label: "budget", colour: "red" },
   patience: { label: "patience", colour: "amber" },
+  pending: { label: "pending", colour: "blue" },
   idle: { label: "idle", colour: "grey" },
   blind: { label: "blind", colour: "grey" },
 };

@@ -117,7 +117,7 @@ class Course {
       all[`${pool}Required`] = decided((why) => why[pool].required);
       all[`${pool}Target`] = decided((why) => why[pool].target);
       all[`${pool}Correction`] = decided((why) => why[pool].correction_factor);
-      all[`${pool}Bound`] = decided((why) => why[pool].bound_by);
+      all[`${pool}Bound`] = decided((why, record) => Course.bound(record, pool));
     }
     return all;
   }
@@ -169,6 +169,15 @@ class Course {
       hours += (this.gpus(from.observation) || 0) * (to.decision.time - from.decision.time) / 3600;
     }
     return hours;
+  }
+
+  /* What keeps the workers of a pool from what the load needs: the decision tells, or an earlier one that is still
+     being carried out. */
+  static bound(record, pool) {
+    const { target, bound_by: bound } = record.decision.explanation[pool];
+    const workers = record.observation[pool];
+    const differs = !workers || workers.ready + workers.pending !== target;
+    return record.applied?.outcome === "waiting" && differs ? "pending" : bound;
   }
 
   static quantile(quantiles, p) {

@@ -117,7 +117,7 @@ class Decisions {
       ...why.warnings.map((text) => make("p", { class: "warning" }, text)),
       make("div", { class: "blocks" },
         this.#block("Observed", this.#observed(seen)),
-        ...this.#pools(why, seen),
+        ...this.#pools(record),
         make("div", null, this.#block("Expected next", this.#expected(why)), this.#block("Carried out", this.#outcome(record)))));
   }
 
@@ -157,23 +157,27 @@ class Decisions {
   }
 
   /* A block for each pool; where one serves both phases, its workers and the two latencies apart. */
-  #pools(why, seen) {
+  #pools(record) {
+    const why = record.decision.explanation;
     if (this.course.aggregated) {
       return [
-        this.#block("Workers", this.#workers(why.decode, seen.decode)),
+        this.#block("Workers", this.#workers(record, "decode")),
         Dom.make("div", null, this.#block("TTFT", this.#latency(why.prefill)), this.#block("ITL", this.#latency(why.decode))),
       ];
     }
-    return this.course.pools.map(([pool, label]) => this.#block(label, [...this.#workers(why[pool], seen[pool]), ...this.#latency(why[pool])]));
+    return this.course.pools.map(([pool, label]) => this.#block(label, [...this.#workers(record, pool), ...this.#latency(why[pool])]));
   }
 
-  #workers(why, workers) {
+  #workers(record, pool) {
+    const why = record.decision.explanation[pool];
+    const workers = record.observation[pool];
+    const bound = Course.bound(record, pool);
     return [
       ["Workers", workers ? [`${workers.ready} ready`, workers.pending ? `${workers.pending} starting` : "", workers.draining ? `${workers.draining} draining` : ""].filter(Boolean).join(", ") : Format.UNKNOWN],
       ["Before", Format.count(why.previous)],
       ["Required", Format.count(why.required)],
       ["Decided", Format.count(why.target)],
-      ["Bound by", BOUNDS[why.bound_by]?.label ?? why.bound_by],
+      ["Bound by", BOUNDS[bound]?.label ?? bound],
     ];
   }
 

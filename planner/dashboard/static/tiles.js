@@ -36,9 +36,10 @@ const Tiles = (() => {
     if (workers?.pending) parts.push(`${workers.pending} starting`);
     if (workers?.draining) parts.push(`${workers.draining} draining`);
     const feasible = (course.aggregated ? POOLS : [name]).every((one) => record.decision.explanation[one].feasible);
-    const bound = why.bound_by === "load" ? null : make("span", { class: "chip", "data-colour": BOUNDS[why.bound_by]?.colour ?? "grey" }, BOUNDS[why.bound_by]?.label ?? why.bound_by);
+    const bound = Course.bound(record, name);
+    const chip = bound === "load" ? null : make("span", { class: "chip", "data-colour": BOUNDS[bound]?.colour ?? "grey" }, BOUNDS[bound]?.label ?? bound);
     return tile(name, label, workers ? Format.count(workers.ready) : Format.UNKNOWN, "ready", parts.join(" · "),
-      course.columns[`${name}Ready`], { chip: feasible ? bound : make("span", { class: "chip", "data-colour": "red" }, "infeasible") });
+      course.columns[`${name}Ready`], { chip: feasible ? chip : make("span", { class: "chip", "data-colour": "red" }, "infeasible") });
   }
 
   function latency(course, name, label, poolName) {
