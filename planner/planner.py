@@ -97,7 +97,6 @@ class Planner:
             interval=settings.adjustment_interval,
             isl=settings.isl,
             osl=settings.osl,
-            idle_intervals=settings.idle_intervals,
         )
         self._past = Trace(settings.load_predictor_warmup_trace) if settings.load_predictor_warmup_trace else None
         self._warm_intervals = self._past.intervals(settings.adjustment_interval) if self._past else []
@@ -126,10 +125,14 @@ class Planner:
         shift = first.time - first.interval - intervals[-1].end_s
         if not self._series:
             return
-        requests, isl, osl = self._series
+        requests, isl, osl, *tokens = self._series
         requests.warm((float(one.requests), one.end_s + shift) for one in intervals)
         isl.warm((one.isl, one.end_s + shift) for one in intervals)
         osl.warm((one.osl, one.end_s + shift) for one in intervals)
+        if tokens:
+            input_tokens, output_tokens = tokens
+            input_tokens.warm((one.requests * (one.isl or 0.0), one.end_s + shift) for one in intervals)
+            output_tokens.warm((one.requests * (one.osl or 0.0), one.end_s + shift) for one in intervals)
 
     def recall(self, past: Iterable[Remembered], now: float) -> int:
         """Learn from what was seen and decided before a restart, and go on from there.
@@ -268,7 +271,7 @@ class Planner:
                 aggregated=settings.aggregated,
             ),
             correct=not settings.no_correction,
-            scale_down_window_s=settings.scale_down_window_s,
+            scale_down_window_s=settings.scale_down_window,
             idle_intervals=settings.idle_intervals,
             worker_startup_s=settings.worker_startup,
         )
@@ -318,4 +321,6 @@ def _make_series(settings: Settings, fitter: Fitter) -> tuple[SeriesPredictor, .
         kalman_r=settings.kalman_r,
         kalman_min_points=settings.kalman_min_points,
     )
-    return tuple(make_predictor(settings.load_predictor, options, fitter) for _ in range(3))
+    # The published rules go by requests and lengths alone.
+    number = 3 if settings.sizing == "throughput" else 5
+    return tuple(make_predictor(settings.load_predictor, options, fitter) for _ in range(number))

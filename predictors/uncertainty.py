@@ -60,10 +60,16 @@ class _Horizon:
         """What errors around a mean are in proportion to: neither the mean nor what is usual, but between them."""
         return max(_TINY, math.sqrt(mean * self._level) if self._level else mean)
 
-    def around(self, mean: float, factor: float) -> Forecast:
+    @property
+    def widths(self) -> tuple[float, float]:
+        """How far the band reaches below and above the forecast, in proportion to it."""
         low, high = self._edges
-        scale = self._scale(mean) * factor / _Z
-        return Forecast(mean=mean, std=max(_LEAST, high) * scale, std_below=max(_LEAST, -low) * scale)
+        return max(_LEAST, -low), max(_LEAST, high)
+
+    def around(self, mean: float, widths: tuple[float, float]) -> Forecast:
+        below, above = widths
+        scale = self._scale(mean) / _Z
+        return Forecast(mean=mean, std=above * scale, std_below=below * scale)
 
 
 def _quantile(weighted: list[tuple[float, float]], rank: float) -> float:
@@ -99,8 +105,16 @@ class Uncertainty:
     def around(self, mean: float, horizon_steps: int) -> Forecast:
         """The distribution around a mean so many intervals ahead."""
         known = min(horizon_steps, HORIZONS)
+        horizon = self._horizons[known - 1]
         # Errors of a random walk grow with the root of the horizon.
-        return self._horizons[known - 1].around(mean, math.sqrt(horizon_steps / known))
+        farther = math.sqrt(horizon_steps / known)
+        # A single jump is an error of every forecast made in the steps before it; counted once, as one step ahead, it
+        # is an outlier, so that errors are not taken to grow faster than those of a trend that was misjudged.
+        widths = tuple(
+            min(width, known * nearest) * farther
+            for width, nearest in zip(horizon.widths, self._horizons[0].widths, strict=True)
+        )
+        return horizon.around(mean, (widths[0], widths[1]))
 
     def learn(self, means: list[float], actual: float | None) -> None:
         """Take in the next value.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from planner.core.observation import Observation
 
 _WEIGHT = 0.05
-_LOWEST, _HIGHEST = 1.0, 20.0
+_LOWEST, _HIGHEST = 1.0, 100.0
+_MOST_IN_QUEUES = 20.0
 # One pair of windows says little, however far apart they are: a step of the load is no burst.
 _MOST_SEEN = 100.0
 # Longer windows speak of how the load changes, not of how it comes.
@@ -38,6 +39,11 @@ class Burstiness:
 
     value: float = 1.0
     last: Window | None = None
+
+    @property
+    def in_queues(self) -> float:
+        """The ratio as far as queues feel it: a window is long against the time that requests may wait."""
+        return min(_MOST_IN_QUEUES, self.value)
 
     def learn(self, observation: Observation, second_moment: float) -> Burstiness:
         """The ratio after one more window; an unknown one breaks the row.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.core.observation import Workers
 
@@ -22,10 +22,13 @@ class CorrectionFactor:
     Attributes:
         value: The factor; 1 means that the profile is right.
         samples: Observations it was learnt from.
+        rising: Weight of what is slower than learnt, over that of what is faster; below 1 where something besides slow
+            engines makes latencies long.
     """
 
     value: float = 1.0
     samples: int = 0
+    rising: float = 1.0
 
     def learn(self, observed_ms: float, expected_ms: float) -> CorrectionFactor:
         """The factor after one more observation; the ratio is averaged in log space, where it is symmetric.
@@ -35,9 +38,10 @@ class CorrectionFactor:
             expected_ms: Latency that the profile gives for the same load, milliseconds; above 0.
         """
         ratio = min(HIGHEST, max(LOWEST, observed_ms / expected_ms))
-        weight = max(_SETTLED_WEIGHT, 1 / (self.samples + 2))
+        settled = _SETTLED_WEIGHT * (self.rising if ratio > self.value else 1.0)
+        weight = max(settled, 1 / (self.samples + 2))
         value = math.exp((1 - weight) * math.log(self.value) + weight * math.log(ratio))
-        return CorrectionFactor(value=value, samples=self.samples + 1)
+        return replace(self, value=value, samples=self.samples + 1)
 
 
 @dataclass(frozen=True, slots=True)

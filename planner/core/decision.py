@@ -27,6 +27,25 @@ class Bound(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """What a sum is expected to be, in its own unit.
+
+    Attributes:
+        mean: Expected value.
+        p10: The 0.1 quantile.
+        p90: The 0.9 quantile.
+    """
+
+    mean: float
+    p10: float
+    p90: float
+
+    def scaled(self, factor: float) -> Band:
+        """So many times as much, and just as uncertain."""
+        return Band(mean=self.mean * factor, p10=self.p10 * factor, p90=self.p90 * factor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadForecast:
     """The load expected for the next interval.
 
@@ -37,8 +56,9 @@ class LoadForecast:
         isl: Mean input sequence length, tokens.
         osl: Mean output sequence length, tokens.
         interval: Length of the interval, seconds.
-        isl_error: Relative standard deviation of the error of ``isl``.
-        osl_error: Relative standard deviation of the error of ``osl``.
+        input_tokens: Tokens of all inputs together. Many requests are often short ones: their number and their length
+            are each less certain than the work they make. None to take it from requests and ISL.
+        output_tokens: Tokens of all outputs together; None to take it from requests and OSL.
     """
 
     requests: float
@@ -47,21 +67,44 @@ class LoadForecast:
     isl: float
     osl: float
     interval: float
-    isl_error: float = 0.0
-    osl_error: float = 0.0
+    input_tokens: Band | None = None
+    output_tokens: Band | None = None
 
     @property
     def request_rate_rps(self) -> float:
         """Expected arrivals per second."""
         return self.requests / self.interval
 
-    def scaled(self, factor: float) -> LoadForecast:
-        """So many times as many requests, of the same kind and just as uncertain."""
+    @property
+    def prefill_requests(self) -> Band:
+        """Requests of the expected ISL that are as much work for prefill."""
+        return self._all if self.input_tokens is None else self.input_tokens.scaled(1 / max(1.0, self.isl))
+
+    @property
+    def decode_requests(self) -> Band:
+        """Requests of the expected OSL that are as much work for decode."""
+        return self._all if self.output_tokens is None else self.output_tokens.scaled(1 / max(1.0, self.osl))
+
+    @property
+    def _all(self) -> Band:
+        return Band(mean=self.requests, p10=self.requests_p10, p90=self.requests_p90)
+
+    def scaled(self, factor: float, decode: float | None = None) -> LoadForecast:
+        """So many times as many requests, of the same kind and just as uncertain.
+
+        Args:
+            factor: How many times.
+            decode: How many times as much work for decode, if that differs.
+        """
+        more = factor if decode is None else decode
+        prefill_requests, decode_requests = self.prefill_requests, self.decode_requests
         return replace(
             self,
             requests=self.requests * factor,
             requests_p10=self.requests_p10 * factor,
             requests_p90=self.requests_p90 * factor,
+            input_tokens=prefill_requests.scaled(factor * max(1.0, self.isl)),
+            output_tokens=decode_requests.scaled(more * max(1.0, self.osl)),
         )
 
 
@@ -170,14 +213,19 @@ class Decision:
             decode=data["decode"],
             explanation=Explanation(
                 reason=why["reason"],
-                forecast=LoadForecast(**forecast) if forecast else None,
+                forecast=_load(forecast) if forecast else None,
                 prefill=_pool(why["prefill"]),
                 decode=_pool(why["decode"]),
                 warnings=tuple(why["warnings"]),
-                sized_for=LoadForecast(**sized_for) if sized_for else None,
+                sized_for=_load(sized_for) if sized_for else None,
                 burstiness=why.get("burstiness", 1.0),
             ),
         )
+
+
+def _load(data: dict[str, Any]) -> LoadForecast:
+    tokens = {name: Band(**band) for name in ("input_tokens", "output_tokens") if (band := data.get(name))}
+    return LoadForecast(**{**data, **tokens})
 
 
 def _pool(data: dict[str, Any]) -> PoolExplanation:

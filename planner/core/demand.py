@@ -1,4 +1,4 @@
-"""How much work is coming: three time series and what is known about silence."""
+"""How much work is coming: requests, their lengths, their tokens, and what is known about silence."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
-from planner.core.decision import LoadForecast
+from planner.core.decision import Band, LoadForecast
 from planner.core.observation import Observation
-from predictors.base import Forecast, Predictor
+from predictors.base import Predictor
 
 # Pauses are remembered for so many intervals with load, and longer ones are no pauses.
 _PAUSES, _LONGEST_PAUSE = 60, 10
+# The next pause may well be longer than those before.
+_TIMES = 2
 
 
 class Sight(StrEnum):
@@ -25,18 +27,20 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoadPredictors:
-    """One predictor for each series that makes up the load."""
+    """One predictor for each series that makes up the load; tokens may be left out."""
 
     requests: Predictor
     isl: Predictor
     osl: Predictor
+    input_tokens: Predictor | None = None
+    output_tokens: Predictor | None = None
 
 
 class Demand:
-    """Follows request count, ISL and OSL, and forecasts them.
+    """Follows request count, ISL, OSL and tokens, and forecasts them.
 
-    A single idle interval is ``quiet`` and may be a hiccup; ``idle`` is what was seen ``idle_intervals`` times in a
-    row, and for longer than the pauses after which load came back lately. An interval whose request count is unknown
+    A single idle interval is ``quiet`` and may be a hiccup; ``idle`` is what was seen several times in a row, and for
+    twice as long as the pauses after which load came back lately. An interval whose request count is unknown
     is ``blind`` and neither starts nor breaks such a row.
     """
 
@@ -47,7 +51,6 @@ class Demand:
         interval: float,
         isl: float,
         osl: float,
-        idle_intervals: int,
     ) -> None:
         """Start with nothing observed.
 
@@ -56,30 +59,40 @@ class Demand:
             interval: Nominal length of an interval, seconds; the request count is forecast for it.
             isl: Input sequence length to assume until one is observed, tokens.
             osl: Output sequence length to assume until one is observed, tokens.
-            idle_intervals: Idle intervals in a row that confirm idleness.
         """
         self.predictors = predictors
         self.interval = interval
         self.isl = isl
         self.osl = osl
-        self.idle_intervals = idle_intervals
         self.sight = Sight.BLIND
         self._idle_row = 0
         self._pauses: deque[int] = deque(maxlen=_PAUSES)
 
-    def learn(self, observation: Observation) -> None:
-        """Take in one interval; unknown values let time go on in their series."""
+    def learn(self, observation: Observation, idle_intervals: int) -> None:
+        """Take in one interval; unknown values let time go on in their series.
+
+        Args:
+            observation: The interval.
+            idle_intervals: Idle intervals in a row that confirm idleness.
+        """
         requests = observation.requests_started
         if requests is not None:
             # A tick that came late covers more than an interval; the series stays one of equal intervals.
             requests *= self.interval / observation.interval
         silent = requests == 0
-        self.predictors.requests.observe(requests, observation.time)
-        self.predictors.isl.observe(None if silent else observation.isl or None, observation.time)
-        self.predictors.osl.observe(None if silent else observation.osl or None, observation.time)
-        self.sight = self._look(observation)
+        time, predictors = observation.time, self.predictors
+        predictors.requests.observe(requests, time)
+        for length, lengths, tokens in (
+            (observation.isl or None, predictors.isl, predictors.input_tokens),
+            (observation.osl or None, predictors.osl, predictors.output_tokens),
+        ):
+            lengths.observe(None if silent else length, time)
+            if tokens is not None:
+                known = silent or not (requests is None or length is None)
+                tokens.observe((requests or 0.0) * (length or 0.0) if known else None, time)
+        self.sight = self._look(observation, idle_intervals)
 
-    def _look(self, observation: Observation) -> Sight:
+    def _look(self, observation: Observation, idle_intervals: int) -> Sight:
         if observation.blind:
             return Sight.BLIND
         if not observation.idle:
@@ -88,7 +101,7 @@ class Demand:
             self._idle_row = 0
             return Sight.ACTIVE
         self._idle_row += 1
-        confirmed = self._idle_row >= self.idle_intervals and self._idle_row > max(self._pauses, default=0)
+        confirmed = self._idle_row >= idle_intervals and self._idle_row > _TIMES * max(self._pauses, default=0)
         return Sight.IDLE if confirmed else Sight.QUIET
 
     def plain(self, requests: float, isl: float | None, osl: float | None) -> LoadForecast:
@@ -116,10 +129,13 @@ class Demand:
             isl=isl.mean if isl and isl.mean > 0 else self.isl,
             osl=osl.mean if osl and osl.mean > 0 else self.osl,
             interval=self.interval,
-            isl_error=_relative_error(isl),
-            osl_error=_relative_error(osl),
+            input_tokens=_band(self.predictors.input_tokens, horizon_steps),
+            output_tokens=_band(self.predictors.output_tokens, horizon_steps),
         )
 
 
-def _relative_error(forecast: Forecast | None) -> float:
-    return forecast.std / forecast.mean if forecast and forecast.mean > 0 else 0.0
+def _band(predictor: Predictor | None, horizon_steps: int) -> Band | None:
+    forecast = predictor.forecast(horizon_steps) if predictor else None
+    if forecast is None or forecast.mean <= 0:
+        return None
+    return Band(mean=forecast.mean, p10=forecast.quantile(0.1), p90=forecast.quantile(0.9))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _LONGEST_LOOK_STEPS = 8
+_SOONEST_BACK = 2
+_RISING_TTFT = 1 / 3
 # A worker that is pending for so many times its usual time, and at least for so long, is stuck.
 _STUCK_TIMES, _STUCK_S = 3.0, 600.0
 
@@ -34,16 +36,18 @@ class Rules:
         targets: The service-level targets.
         limits: Minimum and GPU budget.
         correct: Whether observed latencies correct the profile.
-        scale_down_window_s: Span whose highest need holds a pool up, seconds.
-        idle_intervals: Idle intervals in a row that confirm idleness.
+        scale_down_window_s: Span whose highest need holds a pool up, seconds; None for the time it takes to have
+            workers back.
+        idle_intervals: Idle intervals in a row that confirm idleness; None for as many as it takes to have workers
+            back.
         worker_startup_s: Time a worker takes to serve, until it has been measured, seconds.
     """
 
     targets: Targets
     limits: Limits
     correct: bool
-    scale_down_window_s: float
-    idle_intervals: int
+    scale_down_window_s: float | None
+    idle_intervals: int | None
     worker_startup_s: float = 120.0
 
 
@@ -51,8 +55,8 @@ class Rules:
 class _Pool:
     """What is remembered of one pool between decisions."""
 
-    window: ScaleDownWindow
     startup: StartupTimes
+    window: ScaleDownWindow = field(default_factory=ScaleDownWindow)
     correction: CorrectionFactor = field(default_factory=CorrectionFactor)
     steadiness: SteadyPool = field(default_factory=SteadyPool)
     standing: int | None = None
@@ -98,9 +102,9 @@ class Policy:
         self._profile = profile
         self._sizing = sizing
         self._demand = demand
-        self._prefill, self._decode = (
-            _Pool(ScaleDownWindow(rules.scale_down_window_s), StartupTimes(rules.worker_startup_s)) for _ in range(2)
-        )
+        self._prefill, self._decode = (_Pool(StartupTimes(rules.worker_startup_s)) for _ in range(2))
+        # Requests that come in bursts wait longer, however fast engines are.
+        self._prefill.correction = CorrectionFactor(rising=_RISING_TTFT)
         self._isl, self._osl = LengthShape(), LengthShape()
         self._burstiness = Burstiness()
         self.rules = rules
@@ -108,14 +112,12 @@ class Policy:
     def obey(self, rules: Rules) -> None:
         """Go on under other rules."""
         self.rules = rules
-        self._demand.idle_intervals = rules.idle_intervals
         for pool in (self._prefill, self._decode):
-            pool.window.window_s = rules.scale_down_window_s
             pool.startup.prior_s = rules.worker_startup_s
 
     def learn(self, observation: Observation) -> None:
         """Take in one interval."""
-        self._demand.learn(observation)
+        self._demand.learn(observation, self._idle_intervals)
         self._isl = self._isl.learn(observation.isl_quantiles, observation.isl)
         self._osl = self._osl.learn(observation.osl_quantiles, observation.osl)
         self._burstiness = self._burstiness.learn(observation, self._isl.second_moment())
@@ -211,11 +213,14 @@ class Policy:
         seen = observation.requests_started
         if seen is None:
             return None
-        chance = 2 * math.sqrt(self._burstiness.value * max(1.0, seen))
-        certain = max(0.0, seen - chance) * self._demand.interval / observation.interval
+        chance = 2 * math.sqrt(self._burstiness.value / max(1.0, seen))
+        certain = seen * max(0.0, 1 - chance) * self._demand.interval / observation.interval
         if forecast is None or not forecast.requests:
             return self._demand.plain(certain, observation.isl, observation.osl)
-        return forecast.scaled(max(1.0, certain / forecast.requests))
+        # Requests that are shorter than expected are less work, however many they are.
+        work = certain * (observation.isl or forecast.isl) / forecast.isl
+        more_prefill = max(1.0, work / forecast.prefill_requests.mean)
+        return forecast.scaled(more_prefill, decode=max(1.0, certain / forecast.requests))
 
     def _corrections(self) -> Corrections:
         if not self.rules.correct:
@@ -239,7 +244,7 @@ class Policy:
         return Situation(
             isl_spread=self._isl.spread(),
             osl_spread=self._osl.spread(),
-            burstiness=self._burstiness.value,
+            burstiness=self._burstiness.in_queues,
             queued=queued,
             decoding=decoding,
             prefill=observation.decode if self.rules.limits.aggregated else observation.prefill,
@@ -252,6 +257,24 @@ class Policy:
         if self.rules.limits.aggregated:
             return self._decode.startup.p90_s
         return max(self._prefill.startup.p90_s, self._decode.startup.p90_s)
+
+    @property
+    def _idle_intervals(self) -> int:
+        """Idle intervals that confirm idleness."""
+        return self._back_intervals if self.rules.idle_intervals is None else self.rules.idle_intervals
+
+    @property
+    def _patience_s(self) -> float:
+        """Span whose highest need holds a pool up."""
+        window_s = self.rules.scale_down_window_s
+        return self._back_intervals * self._demand.interval if window_s is None else window_s
+
+    @property
+    def _back_intervals(self) -> int:
+        """Until workers given up now are back: what is given up for a shorter lull is missing when load returns."""
+        if not self._sizing.looks_ahead:
+            return _SOONEST_BACK
+        return max(_SOONEST_BACK, math.ceil(self._startup_s / self._demand.interval) + 1)
 
     def _hold(self, draft: _Draft, bound: Bound, cause: str) -> _Draft:
         """Keep what is there; where even that is unknown, the minimum."""
@@ -267,9 +290,11 @@ class Policy:
 
     def _size(self, draft: _Draft) -> _Draft:
         assert draft.forecast is not None  # noqa: S101 - an active interval has just been learnt
-        load = self._load_ahead(draft.forecast)
+        load, *others = self._loads_ahead(draft.forecast)
         limits = self.rules.limits
         requirement = self._sizing.required(self._task(draft, load))
+        for other in others:
+            requirement = requirement.at_least(self._sizing.required(self._task(draft, other)))
         if self._sizing.looks_ahead and (now := self._load_now(draft.observation, draft.forecast)) is not None:
             requirement = requirement.at_least(self._sizing.required(self._task(draft, now)))
         needs = limits.raise_to_minimum(requirement.prefill, requirement.decode)
@@ -299,36 +324,37 @@ class Policy:
             requests_p90=requests,
             isl=observation.isl or forecast.isl,
             osl=observation.osl or forecast.osl,
-            isl_error=0.0,
-            osl_error=0.0,
+            input_tokens=None,
+            output_tokens=None,
         )
 
-    def _load_ahead(self, forecast: LoadForecast) -> LoadForecast:
-        """The load to be ready for: the heaviest of now and of the time when workers asked for now serve."""
+    def _loads_ahead(self, forecast: LoadForecast) -> list[LoadForecast]:
+        """The loads to be ready for, now and when workers asked for now serve: the heaviest for each pool."""
         if not self._sizing.looks_ahead:
-            return forecast
+            return [forecast]
         interval = self._demand.interval
         first, last = math.floor(self._startup_s / interval) + 1, math.ceil(self._startup_s / interval) + 1
         steps = range(min(first, _LONGEST_LOOK_STEPS), min(last, _LONGEST_LOOK_STEPS) + 1)
         ahead = [load for step in steps if (load := self._demand.forecast(step)) is not None]
-        return max([forecast, *ahead], key=lambda load: load.requests_p90)
+        prefill = max([forecast, *ahead], key=lambda load: load.prefill_requests.p90 * load.isl)
+        decode = max([forecast, *ahead], key=lambda load: load.decode_requests.p90 * load.osl)
+        return [prefill] if decode is prefill else [prefill, decode]
 
     def _worth_keeping(self, draft: _Draft, load: LoadForecast, needs: tuple[int, int]) -> tuple[int, int]:
-        """The workers that would be needed if the load came out a little higher: not to be given up for so little."""
+        """The workers that would be needed with half as many misses: not to be given up for so little."""
         if not self._sizing.looks_ahead or not load.requests:
             return needs
         if all(before is not None and before <= need for before, need in zip(draft.previous, needs, strict=True)):
             return needs
         assert draft.forecast is not None  # noqa: S101 - there is a load
-        margin = max(0.0, draft.forecast.requests_p90 / max(draft.forecast.requests, 1e-9) - 1) / 2
-        more = self._sizing.required(self._task(draft, load.scaled(1 + margin)))
+        more = self._sizing.required(replace(self._task(draft, load), careful=True))
         return max(needs[0], more.prefill), max(needs[1], more.decode)
 
     def _settle(self, draft: _Draft, needs: tuple[int, int], keep: tuple[int, int]) -> tuple[int, int]:
-        now = draft.observation.time
+        now, patience_s = draft.observation.time, self._patience_s
         return (
-            self._prefill.window.settle(now, needs[0], draft.previous[0], keep[0]),
-            self._decode.window.settle(now, needs[1], draft.previous[1], keep[1]),
+            self._prefill.window.settle(now, patience_s, needs[0], draft.previous[0], keep[0]),
+            self._decode.window.settle(now, patience_s, needs[1], draft.previous[1], keep[1]),
         )
 
     def _conclude(self, draft: _Draft) -> Decision:

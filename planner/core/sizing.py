@@ -84,12 +84,21 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a sizing is asked: a load, the targets to meet under it, and what is known of engines and queues."""
+    """What a sizing is asked: a load, the targets to meet under it, and what is known of engines and queues.
+
+    Attributes:
+        load: The load.
+        targets: The targets.
+        corrections: How slow engines are.
+        situation: What is known besides.
+        careful: Whether to miss the targets only half as often as is allowed.
+    """
 
     load: LoadForecast
     targets: Targets
     corrections: Corrections = Corrections()
     situation: Situation = Situation()
+    careful: bool = False
 
 
 class Sizing(Protocol):

@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from planner.core.budget import Limits
+from planner.core.decision import Band
 from planner.core.expectation import expected_itl_ms
 from planner.core.observation import Observation
 from planner.core.queueing import WaitTail, normal_beyond
@@ -23,11 +25,21 @@ from planner.core.sizing import Corrections, Requirement, Situation, Task, infea
 if TYPE_CHECKING:
     from profiles import EngineProfile
 
-# Gauss-Hermite nodes and weights for a standard normal variable: what the load may be around its forecast.
-_NODES = (
-    *((0.0, 0.457143), (1.154405, 0.240123), (-1.154405, 0.240123), (2.366760, 0.030757), (-2.366760, 0.030757)),
-    *((3.750440, 0.000548), (-3.750440, 0.000548)),
-)
+_NORMAL = NormalDist()
+# What the load may be around its forecast is looked at in classes that get the narrower the heavier it is.
+_CLASSES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.994, 0.998, 1.0)
+
+
+def _class_means(edges: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    """Mean of a standard normal variable within each class of probabilities, and the class's probability."""
+    heights = [0.0 if edge in (0.0, 1.0) else _NORMAL.pdf(_NORMAL.inv_cdf(edge)) for edge in edges]
+    return tuple(
+        ((heights[index] - heights[index + 1]) / (edges[index + 1] - edges[index]), edges[index + 1] - edges[index])
+        for index in range(len(edges) - 1)
+    )
+
+
+_NODES = _class_means(_CLASSES)
 _Z90 = 1.2815516
 SLOWEST, FASTEST = 5.0, 0.2
 # A target that most requests cannot meet even on an idle engine is none to size for.
@@ -36,6 +48,8 @@ _MOST = 0.5
 _GRAIN = 50.0
 # So many workers that no request is late for want of one.
 _ENDLESS = 1 << 20
+# Share of the expected load that comes at least.
+_LEAST = 0.05
 # Latency, queue and all, is worked out at so many batch sizes.
 _GRID = 48
 
@@ -180,6 +194,8 @@ class Case:
         load, corrections, situation = task.load, task.corrections, task.situation
         self._targets, self._corrections, self._load = task.targets, corrections, load
         self._wanted = sizing.wanted
+        if task.careful and self._wanted is not None:
+            self._wanted = 1 - (1 - self._wanted) / 2
         self._profile = sizing.profile
         self._situation = situation
         self._work = sizing.prefill_work(load.isl, corrections.prefill, situation)
@@ -208,24 +224,21 @@ class Case:
 
     def _outcomes(self) -> Sequence[tuple[float, float, float]]:
         """Weight, prefill arrivals and decode arrivals per second of everything the load may turn out to be."""
-        load, rate = self._load, self._load.request_rate_rps
+        load, rate = self._load, self._load.prefill_requests.mean / self._load.interval
         extra_prefill = self._backlog() / self._situation.drain_s
         if rate <= 0 or self._wanted is None:
-            return ((1.0, rate + extra_prefill, rate),)
-        up = (load.requests_p90 / load.requests - 1) / _Z90
-        down = (1 - load.requests_p10 / load.requests) / _Z90
+            return ((1.0, rate + extra_prefill, load.decode_requests.mean / load.interval),)
         outcomes = []
         for z, weight in _NODES:
-            sigma = up if z > 0 else down
-            prefill = max(0.05, 1 + z * math.hypot(sigma, load.isl_error)) * rate
-            decode = max(0.05, 1 + z * math.hypot(sigma, load.osl_error)) * rate
+            prefill = _outcome(load.prefill_requests, z) / load.interval
+            decode = _outcome(load.decode_requests, z) / load.interval
             outcomes.append((weight * prefill, prefill + extra_prefill, decode))
         total = math.fsum(weight for weight, _, _ in outcomes)
         return [(weight / total, prefill, decode) for weight, prefill, decode in outcomes]
 
     def _backlog(self) -> float:
         """Requests that will wait, beyond those that may, when a worker asked for now serves."""
-        situation, rate = self._situation, self._load.request_rate_rps
+        situation, rate = self._situation, self._load.prefill_requests.mean / self._load.interval
         if situation.queued is None:
             return 0.0
         # By Little's law so many are on their way to a first token within target.
@@ -314,7 +327,8 @@ class Case:
 
     def _prefill_floor(self) -> int:
         """Workers that the expected load keeps busy."""
-        return max(1, math.floor(self._load.request_rate_rps * self._work.service_s))
+        busy = self._load.prefill_requests.mean / self._load.interval * self._work.service_s
+        return max(1, math.floor(busy))
 
     def _decode_floor(self) -> int:
         """Workers that the sequences which decode now fill, once they run at the target's speed."""
@@ -331,6 +345,12 @@ class Case:
             idle_ms = self._profile.decode.itl_ms(1, self._context) * self._corrections.decode
             found.append(infeasible_itl(self._targets.itl_ms, self._context, idle_ms))
         return tuple(found)
+
+
+def _outcome(band: Band, z: float) -> float:
+    """What a sum turns out to be, so many standard deviations from its mean, and hardly ever nothing."""
+    sigma = (band.p90 - band.mean if z > 0 else band.mean - band.p10) / _Z90
+    return max(_LEAST * band.mean, band.mean + z * sigma)
 
 
 def _moment(spread: Sequence[tuple[float, float]], order: int) -> float:

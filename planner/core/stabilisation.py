@@ -6,22 +6,22 @@ from collections import deque
 
 
 class ScaleDownWindow:
-    """Remembers what was needed and holds a pool at the highest need of the last ``window_s`` seconds.
+    """Remembers what was needed and holds a pool at the highest need of the last while.
 
     Until a whole window has been watched it cannot know that highest need, and holds a pool where it is: a planner
     that has just started takes nothing away.
     """
 
-    def __init__(self, window_s: float) -> None:
-        self.window_s = window_s
+    def __init__(self) -> None:
         self._needs: deque[tuple[float, int]] = deque()
         self._watching_since: float | None = None
 
-    def settle(self, time: float, need: int, previous: int | None, keep: int | None = None) -> int:
+    def settle(self, time: float, window_s: float, need: int, previous: int | None, keep: int | None = None) -> int:
         """The workers to run now.
 
         Args:
             time: Now, seconds.
+            window_s: How far back needs count, seconds.
             need: Workers the load needs now.
             previous: Workers asked for before; None if unknown.
             keep: Workers worth keeping, as the need may soon be as much; at least ``need``, which it is if left out.
@@ -33,11 +33,11 @@ class ScaleDownWindow:
         if self._watching_since is None:
             self._watching_since = time
         self._needs.append((time, need if keep is None else keep))
-        while self._needs[0][0] < time - self.window_s:
+        while self._needs[0][0] < time - window_s:
             self._needs.popleft()
         if previous is None or need >= previous:
             return need
-        if time - self._watching_since < self.window_s:
+        if time - self._watching_since < window_s:
             return previous
         return min(previous, max(past for _, past in self._needs))
 

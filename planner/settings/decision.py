@@ -67,14 +67,16 @@ class DecisionOptions(OptionGroup):
     )
     scale_down_window: float | None = option(
         None,
-        "Scale down only to the highest need of this span. Left out: twice the adjustment interval.",
+        "Scale down only to the highest need of this span. Left out: the time it takes to have workers back, which is "
+        "their start-up, in whole intervals, and one more; at least two intervals.",
         unit="s",
         ge=0,
         reloadable=True,
     )
-    idle_intervals: int = option(
-        2,
-        "Idle intervals in a row after which the pools go to their minimum.",
+    idle_intervals: int | None = option(
+        None,
+        "Idle intervals in a row after which the pools go to their minimum. Left out: as many as it takes to have "
+        "workers back, which is their start-up and one interval; at least 2.",
         unit="intervals",
         ge=1,
         reloadable=True,
@@ -102,8 +104,3 @@ class DecisionOptions(OptionGroup):
         if self.reaction_interval is not None:
             return self.reaction_interval
         return self.adjustment_interval / 6 if self.sizing == "slo" else 0.0
-
-    @property
-    def scale_down_window_s(self) -> float:
-        """Span over which the highest need holds a pool up, seconds."""
-        return 2 * self.adjustment_interval if self.scale_down_window is None else self.scale_down_window

@@ -154,7 +154,13 @@ def foresee(arrivals: Iterable[Arrival], interval_s: float) -> LoadPredictors:
         total[1] += isl
         total[2] += osl
     requests = [total[0] for total in totals]
-    return LoadPredictors(_Oracle(requests), _Oracle(_means(requests, totals, 1)), _Oracle(_means(requests, totals, 2)))
+    return LoadPredictors(
+        requests=_Oracle(requests),
+        isl=_Oracle(_means(requests, totals, 1)),
+        osl=_Oracle(_means(requests, totals, 2)),
+        input_tokens=_Oracle([total[1] for total in totals]),
+        output_tokens=_Oracle([total[2] for total in totals]),
+    )
 
 
 def _means(requests: Sequence[float], totals: Sequence[Sequence[float]], column: int) -> list[float]:

@@ -53,7 +53,7 @@ def test_blind_with_unknown_workers_touches_nothing(profile):
 
 
 def test_idle_goes_to_the_minimum_once_confirmed(profile):
-    planner = make_planner(profile, scale_down_window=3600, min_endpoint=2)
+    planner = make_planner(profile, scale_down_window=3600, min_endpoint=2, idle_intervals=2)
     there = {"prefill": Workers(5), "decode": Workers(6)}
     planner.step(seen(1, 6000, **there))
     first = planner.step(seen(2, 0, **there))

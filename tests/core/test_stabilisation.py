@@ -7,9 +7,9 @@ from planner.core.stabilisation import ScaleDownWindow
 
 
 def settle_all(window_s, needs, step_s=60.0, previous=None):
-    window, settled = ScaleDownWindow(window_s), []
+    window, settled = ScaleDownWindow(), []
     for index, need in enumerate(needs):
-        previous = window.settle(index * step_s, need, previous)
+        previous = window.settle(index * step_s, window_s, need, previous)
         settled.append(previous)
     return settled
 
@@ -31,10 +31,10 @@ def test_a_planner_that_just_started_takes_nothing_away():
 
 
 def test_patience_adds_nothing():
-    window = ScaleDownWindow(600)
+    window = ScaleDownWindow()
     for index in range(11):
-        window.settle(index * 60.0, 8, 8)
-    assert window.settle(660, 2, 4) == 4
+        window.settle(index * 60.0, 600, 8, 8)
+    assert window.settle(660, 600, 2, 4) == 4
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.sampled_from([0, 60, 130, 300]))

@@ -52,7 +52,7 @@ def test_a_model_is_fitted_once_to_the_whole_trace(profile, tmp_path, monkeypatc
     monkeypatch.setattr("predictors.prophet.fit_prophet", fit)
     planner = make(profile, write_trace(tmp_path / "trace.jsonl", [30, 40, 50, 60]), predictor="prophet")
     planner.learn(seen(0, None))
-    assert [len(window) for window in windows] == [4, 4, 4], "request count, ISL, OSL"
+    assert [len(window) for window in windows] == [4] * 5, "request count, ISL, OSL, tokens of inputs and outputs"
     times = [time for time, _ in windows[0]]
     assert times[-1] == 1_700_000_000 - 60, "the trace ends where the first interval begins"
 

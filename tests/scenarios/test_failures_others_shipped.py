@@ -34,9 +34,10 @@ async def test_load_drops_to_zero(play, cluster):
     records = await play(lambda t: 80.0 if t < 600 or t >= 1200 else 0.0, 25, min_endpoint=1)
     busy = records[9].decision
     assert busy.prefill > 1
-    assert targets(records[10:11]) == [(busy.prefill, busy.decode)], "a single silent interval may be a hiccup"
-    assert targets(records[11:20]) == [(1, 1)] * 9
-    assert records[11].decision.explanation.prefill.bound_by is Bound.IDLE
+    idle = next(index for index in range(10, 20) if records[index].decision.explanation.prefill.bound_by is Bound.IDLE)
+    assert idle in (11, 12), "a single silent interval may be a hiccup, and workers take two to be back"
+    assert set(targets(records[10:idle])) == {(busy.prefill, busy.decode)}
+    assert set(targets(records[idle:20])) == {(1, 1)}
     again = records[20].decision
     assert again.prefill >= busy.prefill, "up again at once"
     assert again.decode >= busy.decode
