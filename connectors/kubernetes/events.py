@@ -47,7 +47,7 @@ class Events:
 
     async def tell(
         self, name: str, uid: str, *, reason: str, message: str, warning: bool = False, once: bool = False
-    ) -> None:
+    ) -> bool:
         """Create an event, if it is not one too many.
 
         Args:
@@ -57,10 +57,19 @@ class Events:
             message: A sentence.
             warning: Whether something is wrong.
             once: Whether the object has such an event at most once, whoever told it; it counts for no limit.
+
+        Returns:
+            Whether this is news, rather than told already or one too many.
         """
         told = (name, f"{reason}: {message}")
-        if not self._enabled or not self._may_tell(told, limited=not once):
-            return
+        if not self._may_tell(told, limited=not once):
+            return False
+        if self._enabled:
+            await self._create(name, uid, reason, message, warning=warning, once=once)
+        return True
+
+    async def _create(self, name: str, uid: str, reason: str, message: str, *, warning: bool, once: bool) -> None:
+        told = (name, f"{reason}: {message}")
         suffix = hashlib.sha256(" ".join((uid, *told)).encode()).hexdigest()[:16] if once else uuid.uuid4().hex[:16]
         at = datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {

@@ -11,7 +11,7 @@ from connectors.kubernetes.resources import CONFIG_MAPS, DEPLOYMENTS, Resource
 from planner.dgdr.controller.status import Deployment, State
 from planner.dgdr.controller.ticket import Ticket
 from planner.dgdr.ownership import NAME, NAMESPACE, Owner, labels_of
-from planner.dgdr.request import Request
+from planner.dgdr.request import PROFILE_CONFIG_MAP, Request
 from planner.dgdr.result import MANIFESTS, Result, ResultError, ResultStore
 
 _RECREATE = "delete the request and create it again"
@@ -92,7 +92,8 @@ class Deploying:
         if not ticket.owner.named_on(found):
             raise _RefusedError(
                 f"ConfigMap {name} in namespace {namespace} is there already and is not of this request "
-                f"({_origin(found)}): {_elsewhere()}"
+                f"({_origin(found)}): delete it, or name another with the "
+                f"annotation {PROFILE_CONFIG_MAP}; then {_RECREATE}"
             )
         if (found.get("data") or {}) != (body.get("data") or {}):
             await self._api.patch(CONFIG_MAPS, namespace, name, {"data": body.get("data")})
@@ -110,7 +111,8 @@ class Deploying:
         if not ticket.owner.named_on(found):
             raise _RefusedError(
                 f"DynamoGraphDeployment {name} in namespace {namespace} is there already and is not of this request "
-                f"({_origin(found)}): {_elsewhere()}"
+                f"({_origin(found)}): delete it, or have another name or "
+                f"namespace with deploymentOverrides; then {_RECREATE}"
             )
         if found["metadata"].get("deletionTimestamp"):
             raise ConflictError(f"DynamoGraphDeployment {name} of an earlier request is still being deleted")
@@ -190,10 +192,3 @@ def _origin(body: Object) -> str:
     if labels.get(NAME):
         return f"it is of request {labels.get(NAMESPACE)}/{labels[NAME]}"
     return "it has no labels of a request"
-
-
-def _elsewhere() -> str:
-    return (
-        "delete it, or have another name or namespace with deploymentOverrides; then delete the request and create it "
-        "again"
-    )

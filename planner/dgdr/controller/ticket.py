@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors.kubernetes.api import KubernetesApi, Object
+from connectors.kubernetes.errors import InvalidError
 from connectors.kubernetes.events import Events
 from connectors.kubernetes.resources import Resource
 from planner.dgdr.controller.status import GENERATED, Phase, Shape, State, Status, read_status, shape_of, written
@@ -117,10 +118,11 @@ class Ticket:
         It is told before the status says so: a controller that ends between the two tells it again, which makes no
         second event, rather than not at all.
         """
-        log.info(message, request=f"{self.owner.namespace}/{self.owner.name}", reason=reason)
-        await self._events.tell(
+        told = await self._events.tell(
             self.owner.name, self.owner.uid, reason=reason, message=message, warning=warning, once=True
         )
+        if told:
+            log.info(message, request=f"{self.owner.namespace}/{self.owner.name}", reason=reason)
 
     async def fail(self, kind: str, reason: str, message: str) -> None:
         """End with a failure, told in a condition and an event.
@@ -140,6 +142,12 @@ class Ticket:
             return
         place = (self._resource, self.owner.namespace, self.owner.name)
         self.body = await self._api.replace(*place, {**self.body, "status": status}, subresource="status")
+        if read_status(self.body).state is not read_status({**self.body, "status": status}).state:
+            raise InvalidError(
+                f"the server drops the state of requests that are written as {self.shape}: it stores them as another "
+                "version and does not convert them. Install the conversion webhook of Dynamo's operator, or write them "
+                "as the version that is stored"
+            )
 
     def begin_profiling(self, phase: Phase, message: str) -> None:
         """Say that profiling is under way, and how far it has come."""

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from connectors.kubernetes import KubernetesApi
 from connectors.kubernetes.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS
 from planner.dgdr.issues import GenerationError
 from planner.dgdr.ownership import CONTROLLER, NAME, Owner, labels_of
@@ -287,6 +288,23 @@ async def test_an_api_server_with_the_hiccups(world, fake):
     await world.create(alpha())
     await world.until("Ready")
     assert await world.names(DEPLOYMENTS) == ["llama-dgd"]
+
+
+async def test_a_server_that_drops_what_it_does_not_know_is_told_of(world, caplog):
+    class Dropping(KubernetesApi):
+        async def replace(self, *args, **options):
+            body = await super().replace(*args, **options)
+            del body["status"]["state"]
+            return body
+
+    world.controller(Dropping(world.access))
+    await world.create(alpha())
+
+    async def said():
+        complaints = [getattr(record, "detail", "") for record in caplog.records]
+        return any("the server drops the state of requests that are written as v1alpha1" in one for one in complaints)
+
+    await world.wait(said, "it says what is wrong")
 
 
 async def _request(world):

@@ -16,7 +16,7 @@ from planner.dgdr.ownership import CONTROLLER, NAME, TRIAL, Owner, labels_of
 from planner.dgdr.result import Result, ResultStore
 
 NAMESPACE = "ml"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def alpha(name="llama", *, online=False, auto_apply=True, annotations=None, **spec):
