@@ -166,7 +166,7 @@ class Daemon:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             seen = self.decisions(limit=1)[0]["observation"]
-            if seen["interval"] < 10 and seen["prefill"] and seen["ttft_ms"]:
+            if seen["interval"] < 10 and seen["prefill"] and seen["decode"] and seen["ttft_ms"]:
                 return
             time.sleep(0.05)
         pytest.fail(f"sees no load:\n{self.log.read_text(encoding='utf-8')}")

@@ -251,6 +251,8 @@ def test_an_aggregated_deployment_has_one_pool(launch, open_tab, axe, picture):
     assert tab.text("[data-tile=decode] h2") == "Workers"
     assert tab.text("[data-tile=decode] strong") == str(latest["observation"]["decode"]["ready"])
     assert tab.text("[data-tile=backlog] strong") == "4"
+    unseen = {"prefill": {"ready": 0, "pending": 0, "draining": 0}, "decode": None}
+    assert tab.page.evaluate("seen => page.course.gpus(seen)", unseen) is None, "unknown is not zero"
     assert tab.page.locator(".tile").count() == 8
     charts = tab.page.locator("figure.chart:visible")
     titles = charts.locator("h3").all_inner_texts()

@@ -36,9 +36,9 @@ class Course {
       this.records.sort((a, b) => a.decision.time - b.decision.time);
       this.records.forEach((record, place) => this.#known.set(Course.key(record), place));
     }
-    this.columns = this.#columns();
     /* Whether one pool serves both phases, which counts as decode. */
     this.aggregated = this.planner.mode === "agg" && !this.records.some((record) => record.decision.prefill);
+    this.columns = this.#columns();
   }
 
   /* The pools there are, and what they are called. */
@@ -154,9 +154,8 @@ class Course {
   /* A worker uses its GPUs from when it starts until it has drained. */
   gpus(observation) {
     const present = (workers) => (workers ? workers.ready + workers.pending + workers.draining : null);
-    const [prefill, decode] = POOLS.map((pool) => present(observation[pool]));
-    if (prefill === null && decode === null) return null;
-    return (prefill || 0) * this.planner.prefill_gpus + (decode || 0) * this.planner.decode_gpus;
+    if (this.pools.every(([pool]) => !observation[pool])) return null;
+    return (present(observation.prefill) || 0) * this.planner.prefill_gpus + (present(observation.decode) || 0) * this.planner.decode_gpus;
   }
 
   /* As the planner counted them, or else what the records add up to. */
