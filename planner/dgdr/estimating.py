@@ -9,6 +9,7 @@ from planner.dgdr import issues
 from planner.dgdr.issues import DgdrError
 from planner.dgdr.request import Request
 from planner.dgdr.systems import system_name
+from planner.settings import Settings
 from profiles.making.configurator import Configurator
 from profiles.making.estimate import Engines, Estimate, EstimateRequest, estimate_now
 from profiles.making.progress import MakingError, OnProgress, Progress
@@ -84,12 +85,37 @@ class Found:
 
 
 def most_gpus(request: Request) -> int:
-    """GPUs that one prefill and one decode engine may have together."""
+    """GPUs that one prefill and one decode engine may have together.
+
+    Raises:
+        GenerationError: They are too few for any engines.
+    """
     budget = request.planner.whole("max_gpu_budget") or request.hardware.total_gpus
     if budget is None or budget < 0:
         return _MOST_GPUS
+    least = max(1, least_workers(request))
+    if budget < 2 * least:
+        raise budget_too_small(request, budget, 1, 1)
+    return budget // least
+
+
+def least_workers(request: Request) -> int:
+    """Workers that the planner keeps in each pool."""
     least = request.planner.whole("min_endpoint")
-    return budget // max(1, 1 if least is None else least)
+    return int(Settings.model_fields["min_endpoint"].default) if least is None else least
+
+
+def budget_too_small(request: Request, budget: int, prefill: int, decode: int) -> DgdrError:
+    """That a budget does not hold the minimum of pools whose engines have so many GPUs."""
+    least = max(1, least_workers(request))
+    return issues.BUDGET_TOO_SMALL.error(
+        budget=budget,
+        least=least,
+        prefill=prefill,
+        decode=decode,
+        path=Paths.of(request).budget,
+        needed=least * (prefill + decode),
+    )
 
 
 def find_engines(request: Request, on_progress: OnProgress, source: EngineSource | None = None) -> Found:
@@ -107,6 +133,7 @@ def find_engines(request: Request, on_progress: OnProgress, source: EngineSource
     if request.sweep.system is None and source is None:
         raise issues.SYSTEM_UNKNOWN.error(path=paths.system)
     backends = BACKENDS if request.backend == "auto" else (request.backend,)
+    most_gpus(request)
     found, errors = dict[str, Estimate](), dict[str, DgdrError]()
     for index, backend in enumerate(backends):
         try:
@@ -116,7 +143,7 @@ def find_engines(request: Request, on_progress: OnProgress, source: EngineSource
             errors[backend] = error
     if not found:
         raise errors[backends[0]]
-    return _cheapest(request, paths, found, {name: str(error) for name, error in errors.items()})
+    return _cheapest(request, found, {name: str(error) for name, error in errors.items()})
 
 
 def _estimate(request: Request, paths: Paths, backend: str, tell: OnProgress, source: EngineSource | None) -> Estimate:
@@ -139,7 +166,7 @@ def _estimate(request: Request, paths: Paths, backend: str, tell: OnProgress, so
         engines = source(backend) if source else _configurator(wanted)
     except MakingError as error:
         complaint = paths.translated(str(error))
-        raise issues.NOT_ESTIMATED.error(complaint=complaint, path=paths.model, online=paths.online) from error
+        raise issues.NOT_ESTIMATED.error(complaint=complaint, online=paths.online) from error
     try:
         return estimate_now(wanted, on_progress=tell, engines=engines)
     except MakingError as error:
@@ -163,7 +190,7 @@ def _shifted(on_progress: OnProgress, backend: str, index: int, backends: int) -
     return tell
 
 
-def _cheapest(request: Request, paths: Paths, found: dict[str, Estimate], refused: dict[str, str]) -> Found:
+def _cheapest(request: Request, found: dict[str, Estimate], refused: dict[str, str]) -> Found:
     """Of the backends that meet the SLA, the one that serves a request with the fewest GPU-seconds.
 
     Raises:

@@ -11,7 +11,16 @@ from planner.dgdr import issues
 from planner.dgdr.base import template
 from planner.dgdr.choice import Choice, Picked
 from planner.dgdr.engines import Parallelism, pretend, set_model, set_parallelism
-from planner.dgdr.estimating import BACKENDS, EngineSource, Found, Paths, find_engines, sla_missed
+from planner.dgdr.estimating import (
+    BACKENDS,
+    EngineSource,
+    Found,
+    Paths,
+    budget_too_small,
+    find_engines,
+    least_workers,
+    sla_missed,
+)
 from planner.dgdr.graph import Graph, Part
 from planner.dgdr.issues import GenerationError
 from planner.dgdr.ownership import NAME, NAMESPACE, label, shortened
@@ -111,8 +120,8 @@ def _generate(
     _put_workers(graph, request, backend, picked)
     generated = {
         "backend": backend,
-        "ttft": f"{request.sla.ttft_ms:g}",
-        "itl": f"{request.sla.itl_ms:g}",
+        "ttft": f"{request.sla.ttft_ms:.12g}",
+        "itl": f"{request.sla.itl_ms:.12g}",
         "isl": str(request.sla.isl),
         "osl": str(request.sla.osl),
         "max_gpu_budget": str(budget),
@@ -125,7 +134,7 @@ def _generate(
         notes.append(f"the planner's image {image} is a placeholder: name yours as the profiler image of the request")
     choice = _choice(request, data, backend, picked, found=found, notes=notes)
     if request.overrides.dgd:
-        graph.overlay(request.overrides.dgd)
+        _overlay(graph, request, backend)
     _set_metadata(graph, request, choice, base)
     return Generated(dgd=graph.body, additional=(_profile_map(request, data, name),), choice=choice)
 
@@ -137,6 +146,19 @@ def _backend(request: Request, data: ProfileData) -> str:
     if told not in BACKENDS:
         raise issues.OTHER_BACKEND.error()
     return told
+
+
+def _overlay(graph: Graph, request: Request, backend: str) -> None:
+    """Lay what the request wants over a deployment, and see that it is one still.
+
+    Raises:
+        RequestError: It is not.
+    """
+    graph.overlay(request.overrides.dgd)
+    try:
+        Graph(graph.body, "it").workers(backend)
+    except GenerationError as error:
+        raise issues.BAD_OVERRIDE.error(complaint=error.cause) from error
 
 
 def _refuse_other_backend(graph: Graph, workers: Sequence[Part], backend: str) -> None:
@@ -192,27 +214,19 @@ def _pick(request: Request, data: ProfileData, workers: tuple[Part, Part]) -> tu
     )
 
 
-def _least(request: Request) -> int:
-    least = request.planner.whole("min_endpoint")
-    return int(Settings.model_fields["min_endpoint"].default) if least is None else least
-
-
 def _budget(request: Request, picked: Sequence[Picked]) -> tuple[int, list[str]]:
-    """GPUs that the planner may use, and what there is to say of that."""
+    """GPUs that the planner may use, and what there is to say of that.
+
+    Raises:
+        GenerationError: Those that are given do not hold the minimum.
+    """
     prefill, decode = (one.parallelism.gpus for one in picked)
-    needed = _least(request) * (prefill + decode)
+    needed = max(1, least_workers(request)) * (prefill + decode)
     told = request.planner.whole("max_gpu_budget")
     given = request.hardware.total_gpus if told is None else told
     if given is not None:
         if NO_BUDGET != given < needed:
-            raise issues.BUDGET_TOO_SMALL.error(
-                budget=given,
-                least=_least(request),
-                prefill=prefill,
-                decode=decode,
-                path=Paths.of(request).budget,
-                needed=needed,
-            )
+            raise budget_too_small(request, given, prefill, decode)
         return given, []
     budget = max(int(Settings.model_fields["max_gpu_budget"].default), needed)
     return budget, [f"no GPU budget is given: the planner uses {budget} GPUs at most; see {Paths.of(request).budget}"]
@@ -276,14 +290,11 @@ def _put_workers(graph: Graph, request: Request, backend: str, picked: Sequence[
     """Have the workers run what was picked."""
     workers = graph.workers(backend)
     _set_images(graph, request, workers)
-    cache = request.model_cache
-    path = (
-        None
-        if cache is None or cache.model_path is None
-        else f"{cache.mount_path}/{cache.model_path.strip('/')}".rstrip("/")
-    )
+    cache, path = request.model_cache, None
+    if cache is not None and cache.model_path is not None:
+        path = f"{cache.mount_path}/{cache.model_path.strip('/')}".rstrip("/")
     for part, one in zip(workers, picked, strict=True):
-        part.spec["replicas"] = max(1, _least(request))
+        part.spec["replicas"] = max(1, least_workers(request))
         if cache is not None:
             volume = {"name": "model-cache", "persistentVolumeClaim": {"claimName": cache.claim}}
             part.mount(volume, cache.mount_path, read_only=path is not None)

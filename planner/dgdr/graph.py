@@ -10,6 +10,7 @@ from connectors.base import ConnectorError
 from connectors.kubernetes.deployment import Deployment
 from connectors.kubernetes.roles import find_roles
 from planner.dgdr import issues, words
+from planner.dgdr.structure import complaints
 
 Object = dict[str, Any]
 
@@ -75,8 +76,8 @@ class Part:
     def gpus(self) -> int | None:
         """GPUs of one replica, all its nodes together; None if it does not say."""
         for place in (self.spec, self.container):
-            for counts in (place.get("resources") or {}).values():
-                for key in counts or ():
+            for counts in _amounts(place):
+                for key in counts:
                     if _counts_gpus(key):
                         return int(str(counts[key])) * self.nodes or None
         return None
@@ -118,8 +119,8 @@ class Part:
         here = self.container if self._listed else self.spec
         asked = False
         for place in (self.spec, self.container):
-            for counts in (place.get("resources") or {}).values():
-                for key in [key for key in counts or () if _counts_gpus(key)]:
+            for counts in _amounts(place):
+                for key in [key for key in counts if _counts_gpus(key)]:
                     asked = True
                     counts[key] = str(gpus // self.nodes)
                     if not gpus:
@@ -161,11 +162,10 @@ class Graph:
         """
         self.body: Object = copy.deepcopy(dict(body))
         self.origin = origin
-        spec = self.body.get("spec")
-        if not isinstance(spec, dict) or not isinstance(self._components(spec), (dict, list)):
-            raise issues.NO_BASE.error(
-                origin=origin, complaint="its spec has neither a map of services nor a list of components"
-            )
+        if complaint := next(complaints(self.body), None):
+            raise issues.NO_BASE.error(origin=origin, complaint=complaint)
+        if not self.listed:
+            self.spec["services"] = {str(name): one or {} for name, one in self.spec["services"].items()}
 
     @staticmethod
     def _components(spec: Object) -> Any:
@@ -225,7 +225,7 @@ class Graph:
 
     def overlay(self, partial: Mapping[str, Any]) -> None:
         """Lay a part of a deployment over it: mappings are merged, components by name, all else is replaced."""
-        self.body = _merged(self.body, partial)
+        self.body = dict_of(_merged(self.body, partial))
 
 
 def _merged(below: Any, above: Any) -> Any:
@@ -247,6 +247,12 @@ def dict_of(value: Any) -> Object:
     """A mapping of a manifest, as it is."""
     assert isinstance(value, dict)  # noqa: S101 - manifests are checked before they are changed
     return value
+
+
+def _amounts(place: Object) -> list[Object]:
+    """What the resources of a component or container limit and request."""
+    resources = place.get("resources") or {}
+    return [resources[kind] for kind in ("limits", "requests") if resources.get(kind)]
 
 
 def _counts_gpus(key: Any) -> bool:

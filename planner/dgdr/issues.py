@@ -148,10 +148,9 @@ NEEDS_MEASURING = Issue(
 NOT_ESTIMATED = Issue(
     GenerationError,
     "no estimate is possible: {complaint}",
-    "name another ({path}), measure instead ({online}), or give a profile",
+    "name what is supported, measure instead ({online}), or give a profile",
     {
         "complaint": "spec.model 'Qwen/Qwen3-33B' is not supported; did you mean Qwen/Qwen3-32B",
-        "path": "spec.model",
         "online": "spec.profilingConfig.config.sweep.useAiConfigurator: false",
     },
 )
@@ -207,6 +206,12 @@ NO_BASE = Issue(
     "{origin} is no DynamoGraphDeployment to build on: {complaint}",
     "give one deployment with prefill and decode workers, such as those in examples/kubernetes/dgd",
     {"origin": "key disagg.yaml of ConfigMap my-disagg", "complaint": "it has 0 of them (Deployment)"},
+)
+BAD_OVERRIDE = Issue(
+    RequestError,
+    "with spec.overrides.dgd laid over it the deployment is none any more: {complaint}",
+    "give only what differs, in the shape of the deployment: run it without spec.overrides.dgd to see that",
+    {"complaint": "it has both a map of services and a list of components"},
 )
 SHELL_SCRIPT = Issue(
     GenerationError,

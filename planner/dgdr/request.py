@@ -240,7 +240,7 @@ class _Metadata:
     @classmethod
     def read(cls, manifest: Mapping[str, Any]) -> Self:
         metadata = Section(manifest.get("metadata"), "metadata")
-        name = metadata.needed_text("name", "metadata.name, such as qwen3-32b")
+        name = metadata.needed_text("name", "a name such as qwen3-32b")
         annotations = metadata.texts("annotations")
         named = {"metadata.name": name, "metadata.namespace": metadata.text("namespace")}
         named[f"metadata.annotations.{PROFILE_CONFIG_MAP}"] = annotations.get(PROFILE_CONFIG_MAP)
@@ -249,7 +249,7 @@ class _Metadata:
             name=name,
             namespace=metadata.text("namespace") or "",
             uid=str(metadata.raw("uid") or ""),
-            generation=int(metadata.raw("generation") or 0),
+            generation=metadata.whole("generation", "changes") or 0,
             profile_config_map=annotations.get(PROFILE_CONFIG_MAP),
         )
 

@@ -76,6 +76,7 @@ CASES = {
     "PROFILE_UNUSABLE": lambda profile: made_of(of_one_point(profile), alpha()),
     "OTHER_BACKEND": lambda profile: made_of(replace(profile, provenance=Provenance()), beta(backend="auto")),
     "NO_BASE": lambda _: read_base("kind: Deployment", "disagg.yaml"),
+    "BAD_OVERRIDE": lambda _: estimated(beta(overrides={"dgd": {"spec": {"components": "none"}}})),
     "SHELL_SCRIPT": lambda _: estimated(alpha(), base=base(args=["python3 -m dynamo.vllm --model x"])),
     "BASE_TOO_SMALL": lambda _: estimated(alpha(), base=two_nodes()),
     "TOO_LARGE": lambda profile: made_of(too_many_points(profile), alpha()),
@@ -187,6 +188,25 @@ def test_engine_arguments_that_are_no_json_are_told():
     worker["extraPodSpec"]["mainContainer"]["args"] += ["--override-engine-args", "{tp: 1"]
     with pytest.raises(GenerationError, match=r"is no JSON object: \{tp: 1"):
         estimated(alpha(backend="trtllm"), base=body)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"services": {"Frontend": {}}},
+        {"components": 5},
+        {"components": [{"name": "VllmDecodeWorker", "type": "prefill"}]},
+    ],
+    ids=str,
+)
+def test_what_is_laid_over_leaves_a_deployment(spec):
+    with pytest.raises(RequestError, match="laid over it the deployment is none any more: it"):
+        estimated(beta(overrides={"dgd": {"spec": spec}}))
+
+
+def test_a_budget_that_holds_no_engines_is_told_before_anything_is_estimated():
+    with pytest.raises(GenerationError, match=r"3 GPUs cannot hold 2 of each pool .* raise .* to at least 4"):
+        estimated(alpha(**{PLANNER: {"plannerMaxGpuBudget": 3, "plannerMinEndpoint": 2}}), engines=unsupported)
 
 
 def test_errors_are_value_errors():
