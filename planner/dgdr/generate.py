@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,6 +36,7 @@ __all__ = ["Choice", "Generated", "GenerationError", "from_profile", "offline"]
 
 # Pods and services are named after the deployment and its components, within 63 characters.
 _LONGEST_NAME = 40
+# Kubernetes holds 256 KiB of annotations of an object; kubectl apply keeps a copy of the whole object in one.
 _MOST_ANNOTATIONS = 250_000
 
 
@@ -132,11 +134,16 @@ def _generate(
     image = put_planner(graph, request, generated, image=planner_image or own_image(request), config_map=name)
     if image.startswith(PLACEHOLDER):
         notes.append(f"the planner's image {image} is a placeholder: name yours as the profiler image of the request")
+    profile = _profile_map(request, data, name)
+    if (size := len(json.dumps(profile))) > _MOST_ANNOTATIONS:
+        notes.append(
+            f"ConfigMap {name} has {size} bytes: apply it with kubectl apply --server-side, or use kubectl create"
+        )
     choice = _choice(request, data, backend, picked, found=found, notes=notes)
     if request.overrides.dgd:
         _overlay(graph, request, backend)
     _set_metadata(graph, request, choice, base)
-    return Generated(dgd=graph.body, additional=(_profile_map(request, data, name),), choice=choice)
+    return Generated(dgd=graph.body, additional=(profile,), choice=choice)
 
 
 def _backend(request: Request, data: ProfileData) -> str:

@@ -109,9 +109,23 @@ def _validate(values: Mapping[str, str | tuple[str, ...]], keys: Mapping[str, st
     """
     found = {name: Found(value, keys[name]) for name, value in values.items()}
     alone = {"max_gpu_budget": found.get("max_gpu_budget", _NO_BUDGET), "min_endpoint": _NO_MINIMUM}
+    check(found | {"max_gpu_budget": _NO_BUDGET}, path)
+    check(alone, path)
+
+
+def check(found: Mapping[str, Found], path: str) -> None:
+    """See that the planner will accept options, whatever the environment says here.
+
+    Args:
+        found: Values by field of the settings; the others have their defaults.
+        path: Where the request has them, for messages.
+
+    Raises:
+        RequestError: It will not.
+    """
+    defaults = {name: Found(field.get_default(), "default") for name, field in Settings.model_fields.items()}
     try:
-        validate(found | {"max_gpu_budget": _NO_BUDGET})
-        validate(alone)
+        validate({**defaults, **found})
     except ConfigurationError as error:
         raise issues.WRONG_OPTION.error(path=path, complaint=error) from None
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
-from planner.cli import ConfigurationError, parse
-from planner.dgdr import issues, words
+from planner.dgdr import words
 from planner.dgdr.base import template
 from planner.dgdr.graph import Graph, Part
-from planner.dgdr.options import FROM_DEPLOYMENT, flags_of
+from planner.dgdr.options import FROM_DEPLOYMENT, check, flags_of
 from planner.dgdr.request import Request
-from planner.settings import Settings
+from planner.settings import Found, Settings
 
 PROFILE_DIR = "/etc/planner/profile"
 PLACEHOLDER = "registry.example.com/"
 """Where images are that do not exist."""
 
-# What the operator tells every planner component, in so far as it matters for what is accepted.
-_OPERATOR = {"DYN_NAMESPACE": "any", "DYN_PARENT_DGD_K8S_NAME": "any"}
 _MODULE = "planner"
 
 
@@ -51,15 +48,15 @@ def put_planner(
         **generated,
         **request.planner.values,
     }
-    arguments = list(flags_of(values))
-    _check(arguments, request)
+    # Now rather than in a pod that ends at once.
+    check({name: Found(value, "generated") for name, value in values.items()}, option_path(request))
     if before is None or _MODULE not in before.words:
         # None, or another program: nothing of how that one was run is of use.
         graph.put(before.name if before else model.name, copy.deepcopy(model.spec))
     component = _planner_of(graph)
     assert component is not None  # noqa: S101 - it was put there
     component.container["command"] = ["python3", "-m", _MODULE]
-    component.container["args"] = arguments
+    component.container["args"] = list(flags_of(values))
     chosen = image or component.image or model.image or ""
     component.image = chosen
     component.mount({"name": "profile", "configMap": {"name": config_map}}, PROFILE_DIR)
@@ -78,18 +75,6 @@ def _told(component: Part) -> dict[str, str | tuple[str, ...]]:
         if field in Settings.model_fields and field not in FROM_DEPLOYMENT:
             found.setdefault(field, []).append("true" if value is None else value)
     return {name: values[0] if len(values) == 1 else tuple(values) for name, values in found.items()}
-
-
-def _check(arguments: list[str], request: Request) -> None:
-    """See that the planner accepts its arguments, now rather than in a pod that ends at once.
-
-    Raises:
-        RequestError: It does not.
-    """
-    try:
-        parse(arguments, _OPERATOR)
-    except ConfigurationError as error:
-        raise issues.WRONG_OPTION.error(path=option_path(request), complaint=error) from error
 
 
 def option_path(request: Request) -> str:

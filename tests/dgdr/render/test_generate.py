@@ -361,6 +361,20 @@ def test_the_image_of_the_planner(profile):
     assert any("is a placeholder" in note for note in generated.choice.notes)
 
 
+def test_the_environment_here_has_no_say(monkeypatch):
+    wanted = made(beta())
+    for name, value in {"PLANNER_MIN_ENDPOINT": "50", "PLANNER_TTFT": "soon", "PLANNER_MODE": "agg"}.items():
+        monkeypatch.setenv(name, value)
+    assert made(beta()).dgd == wanted.dgd
+
+
+def test_a_large_profile_is_applied_in_another_way(profile):
+    details = {"remark": "x" * 300_000}
+    large = replace(profile, provenance=replace(profile.provenance, details=details))
+    assert any("apply it with kubectl apply --server-side" in note for note in of_profile(alpha(), large).choice.notes)
+    assert not any("--server-side" in note for note in of_profile(alpha(), profile).choice.notes)
+
+
 def test_the_main_container_may_go_by_another_name(profile):
     base = load(DGDS / "vllm-v1beta1.yaml")[0]
     for one in base["spec"]["components"]:
