@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from planner.cli import accepts, default_text, is_secret
+from planner.dgdr.controller.issues import ISSUES as CONTROLLER_ISSUES
 from planner.dgdr.issues import ISSUES
 from planner.settings import GROUPS, Settings, environment_names, extra, flag
 
@@ -83,7 +84,10 @@ def dgdr_page(text: str) -> str:
     """The page about requests, with the table of what goes wrong as the code says it."""
     begin, end = "<!-- issues, generated: make docs -->\n", "<!-- end of issues -->"
     before, _, rest = text.partition(begin)
-    rows = [f"| {cause} | {mend} |".replace("\n", " ") for cause, mend in (issue.row() for issue in ISSUES)]
+    rows = [
+        f"| {cause} | {mend} |".replace("\n", " ")
+        for cause, mend in (issue.row() for issue in (*ISSUES, *CONTROLLER_ISSUES))
+    ]
     return (
         before
         + begin

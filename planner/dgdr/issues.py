@@ -29,6 +29,14 @@ class GenerationError(DgdrError):
     """A request that no deployment can be generated for."""
 
 
+class ProfilingError(DgdrError):
+    """A request whose profiling in a cluster failed."""
+
+
+class DeployingError(DgdrError):
+    """A request whose deployment cannot be had."""
+
+
 @dataclass(frozen=True, slots=True)
 class Issue:
     """A kind of trouble.

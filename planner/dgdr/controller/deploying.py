@@ -8,17 +8,13 @@ from connectors.kubernetes.api import KubernetesApi, Object
 from connectors.kubernetes.deployment import Deployment as Graph
 from connectors.kubernetes.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from connectors.kubernetes.resources import CONFIG_MAPS, DEPLOYMENTS, Resource
+from planner.dgdr.controller import issues
 from planner.dgdr.controller.status import Deployment, State
 from planner.dgdr.controller.ticket import Ticket
+from planner.dgdr.issues import DeployingError
 from planner.dgdr.ownership import NAME, NAMESPACE, Owner, labels_of
-from planner.dgdr.request import PROFILE_CONFIG_MAP, Request
+from planner.dgdr.request import Request
 from planner.dgdr.result import MANIFESTS, Result, ResultError, ResultStore
-
-_RECREATE = "delete the request and create it again"
-
-
-class _RefusedError(Exception):
-    """The deployment cannot be had; the message says why and what to do."""
 
 
 class Deploying:
@@ -56,7 +52,7 @@ class Deploying:
             for body in result.additional:
                 await self._ensure(body, str(body["metadata"].get("namespace") or namespace), ticket)
             remark = await self._ensure_graph(result.dgd, namespace, ticket)
-        except _RefusedError as error:
+        except DeployingError as error:
             await ticket.fail("DeploymentReady", "DeploymentFailed", str(error))
             return None
         except (InvalidError, ForbiddenError, NotFoundError) as error:
@@ -74,11 +70,11 @@ class Deploying:
     async def _result(self, ticket: Ticket) -> Result:
         found = await ResultStore(self._api, ticket.owner).read()
         if MANIFESTS not in found:
-            raise _RefusedError(f"ConfigMap {ticket.owner.results} was deleted before it was deployed: {_RECREATE}")
+            raise issues.RESULT_GONE.error(name=ticket.owner.results)
         try:
             return Result.parse(found[MANIFESTS])
         except ResultError as error:
-            raise _RefusedError(f"ConfigMap {ticket.owner.results}: {error}") from error
+            raise DeployingError(f"ConfigMap {ticket.owner.results}: {error}") from error
 
     async def _ensure(self, body: Object, namespace: str, ticket: Ticket) -> None:
         """Create a ConfigMap, or bring the one that an earlier request of this name left up to date."""
@@ -90,11 +86,7 @@ class Deploying:
         else:
             return
         if not ticket.owner.named_on(found):
-            raise _RefusedError(
-                f"ConfigMap {name} in namespace {namespace} is there already and is not of this request "
-                f"({_origin(found)}): delete it, or name another with the "
-                f"annotation {PROFILE_CONFIG_MAP}; then {_RECREATE}"
-            )
+            raise issues.PROFILE_TAKEN.error(name=name, namespace=namespace, origin=_origin(found))
         if (found.get("data") or {}) != (body.get("data") or {}):
             await self._api.patch(CONFIG_MAPS, namespace, name, {"data": body.get("data")})
 
@@ -109,11 +101,7 @@ class Deploying:
             await ticket.tell("DeploymentCreated", f"DynamoGraphDeployment {name} is created in namespace {namespace}")
             return ""
         if not ticket.owner.named_on(found):
-            raise _RefusedError(
-                f"DynamoGraphDeployment {name} in namespace {namespace} is there already and is not of this request "
-                f"({_origin(found)}): delete it, or have another name or "
-                f"namespace with deploymentOverrides; then {_RECREATE}"
-            )
+            raise issues.DEPLOYMENT_TAKEN.error(name=name, namespace=namespace, origin=_origin(found))
         if found["metadata"].get("deletionTimestamp"):
             raise ConflictError(f"DynamoGraphDeployment {name} of an earlier request is still being deleted")
         if _same(found.get("spec"), body.get("spec")):
@@ -127,10 +115,7 @@ class Deploying:
         return f". {remark}"
 
     async def _gone(self, ticket: Ticket, deployment: Deployment) -> None:
-        message = (
-            f"DynamoGraphDeployment {deployment.name} in namespace {deployment.namespace} was deleted; it is not made "
-            f"anew: {_RECREATE}"
-        )
+        message = str(issues.DEPLOYMENT_DELETED.error(name=deployment.name, namespace=deployment.namespace))
         await ticket.tell("DeploymentDeleted", message, warning=True)
         ticket.condition("DeploymentReady", False, "DeploymentDeleted", message)
         ticket.change(state=State.DELETED)

@@ -8,6 +8,8 @@ from typing import Any
 
 from connectors.kubernetes.api import Object
 from connectors.kubernetes.inventory import trouble
+from planner.dgdr.controller.issues import JOB_FAILED
+from planner.dgdr.issues import DgdrError
 from planner.dgdr.ownership import CONTROLLER, Owner
 from planner.dgdr.request import Request
 
@@ -111,7 +113,7 @@ def outcome(job: Object) -> bool | None:
     return None
 
 
-def failure(job: Object, pods: Sequence[Object]) -> str:
+def failure(job: Object, pods: Sequence[Object]) -> DgdrError:
     """Why a job failed: what its last container ended with, and what the job itself says.
 
     Args:
@@ -122,24 +124,21 @@ def failure(job: Object, pods: Sequence[Object]) -> str:
     why: Mapping[str, Any] = next(
         (one for one in conditions if one.get("type") == "Failed" and one.get("status") == "True"), {}
     )
-    told = f"{why.get('reason') or 'Failed'}: {why.get('message') or 'no message'}"
-    ended = [found for pod in _by_age(pods) if (found := _ended(pod))]
-    if not ended:
-        return f"job {job['metadata']['name']} failed ({told}){_hint(trouble(pods))}"
-    state = ended[-1]
-    lines = str(state.get("message") or "").strip()
-    reason = f", {state['reason']}" if state.get("reason") not in (None, "Error") else ""
-    text = f"job {job['metadata']['name']} failed ({told}); its last container ended with code {state.get('exitCode')}"
-    return f"{text}{reason}: {lines or 'it said nothing'}{_mend(state, lines)}"
+    told = ": ".join(str(why[key]) for key in ("reason", "message") if why.get(key)) or "no reason told"
+    states = [found for pod in _by_age(pods) if (found := _ended(pod))]
+    if not states:
+        ended, mend = trouble(pods) or "none of its containers tells why", _mend({}, "")
+    else:
+        lines = str(states[-1].get("message") or "").strip()
+        reason = f" ({states[-1]['reason']})" if states[-1].get("reason") not in {None, "Error"} else ""
+        ended = f"its last container ended with code {states[-1].get('exitCode')}{reason}: {lines or 'it said nothing'}"
+        mend = _mend(states[-1], lines)
+    return JOB_FAILED.error(name=job["metadata"]["name"], told=told, ended=ended, mend=mend)
 
 
 def waiting(pods: Sequence[Object]) -> str | None:
     """Why the pods of a job do not run; None if nothing says so."""
     return trouble(pods)
-
-
-def _hint(text: str | None) -> str:
-    return f": {text}" if text else ""
 
 
 def _by_age(pods: Sequence[Object]) -> Sequence[Object]:
@@ -157,9 +156,10 @@ def _ended(pod: Object) -> Mapping[str, Any] | None:
 
 
 def _mend(state: Mapping[str, Any], lines: str) -> str:
-    """What helps, where the way that it ended tells."""
+    """What helps, as far as the way that it ended tells."""
+    again = "delete the request and create it again"
     if state.get("reason") == "OOMKilled":
-        return ". Raise profilingConfig.resources.limits.memory, then delete the request and create it again"
+        return f"raise the memory limit of the profiling job in the request, then {again}"
     if "No module named planner" in lines or "No module named 'planner'" in lines:
-        return ". The profiler image must be one of this planner: mend it, delete the request and create it again"
-    return ""
+        return f"have it run an image of this planner, then {again}"
+    return f"mend what it says, then {again}"

@@ -10,13 +10,14 @@ from connectors.kubernetes.api import KubernetesApi, Object
 from connectors.kubernetes.errors import ConflictError, ForbiddenError, NotFoundError
 from connectors.kubernetes.resources import CONFIG_MAPS, JOBS, PODS
 from planner.dgdr.base import read_base
+from planner.dgdr.controller import issues
 from planner.dgdr.controller import job as jobs
 from planner.dgdr.controller.queue import Key
 from planner.dgdr.controller.status import Phase, State
 from planner.dgdr.controller.ticket import Ticket
 from planner.dgdr.controller.workshop import Workshop
 from planner.dgdr.generate import Generated, own_image
-from planner.dgdr.issues import DgdrError, GenerationError
+from planner.dgdr.issues import DgdrError, ProfilingError
 from planner.dgdr.request import Request
 from planner.dgdr.result import MANIFESTS, PROGRESS, Result, ResultError, ResultStore
 from profiles.making.progress import OnProgress, Progress
@@ -83,13 +84,10 @@ class Profiling:
     async def begin(self, ticket: Ticket, request: Request) -> None:
         """Begin, and say so."""
         if request.online:
-            image = self._image_for(request)
-            if image is None:
-                problem = "no image to profile with: start the controller with --profiler-image"
-                await ticket.fail("Profiling", "JobCreationFailed", problem)
-                return
-            if (trouble := await self._make_job(ticket, request, image)) is not None:
-                await ticket.fail("Profiling", "JobCreationFailed", trouble)
+            try:
+                await self._make_job(ticket, request)
+            except ProfilingError as error:
+                await ticket.fail("Profiling", "JobCreationFailed", str(error))
                 return
             ticket.change(job=ticket.owner.job)
             await ticket.tell("ProfilingJobCreated", f"job {ticket.owner.job} measures engines")
@@ -103,8 +101,15 @@ class Profiling:
         """The image of this planner that the request is to have; None if nobody names one."""
         return own_image(request) or self._image
 
-    async def _make_job(self, ticket: Ticket, request: Request, image: str) -> str | None:
-        """Create the job if it is not there; what stands in the way for good, or None."""
+    async def _make_job(self, ticket: Ticket, request: Request) -> None:
+        """Create the job if it is not there.
+
+        Raises:
+            ProfilingError: There is no image, or another job of that name.
+        """
+        image = self._image_for(request)
+        if image is None:
+            raise issues.NO_IMAGE.error()
         owner = ticket.owner
         body = jobs.job_manifest(
             request,
@@ -119,16 +124,12 @@ class Profiling:
         except ConflictError:
             found = await self._api.get(JOBS, owner.namespace, owner.job)
             if owner.owns(found):
-                return None
+                return
             if not owner.named_on(found):
-                return (
-                    f"job {owner.job} is there already and does not belong to this request: delete it, then delete the "
-                    "request and create it again"
-                )
+                raise issues.JOB_TAKEN.error(name=owner.job) from None
             # Of an earlier request of this name: it goes, and this is tried again.
             await self._api.delete(JOBS, owner.namespace, owner.job)
             raise
-        return None
 
     async def follow(self, ticket: Ticket, request: Request) -> float | None:
         """Look how far it has come; seconds until the next look."""
@@ -198,8 +199,7 @@ class Profiling:
         except NotFoundError:
             job = {}
         if not owner.owns(job):
-            message = f"job {owner.job} was deleted before it ended; delete the request and create it again"
-            await ticket.fail("Profiling", "ProfilingFailed", message)
+            await ticket.fail("Profiling", "ProfilingFailed", str(issues.JOB_GONE.error(name=owner.job)))
             return None
         success = jobs.outcome(job)
         if success is None:
@@ -210,14 +210,13 @@ class Profiling:
             ticket.begin_profiling(phase, message)
             await ticket.save()
             return self._look_s
-        if success:
-            message = f"job {owner.job} ended without a result: ConfigMap {owner.results} has no {MANIFESTS}"
-            if MANIFESTS in await ResultStore(self._api, owner).read():
-                return 0.0
-            message += ". The profiler image must be one of this planner; mend it, delete the request, create it again"
+        if not success:
+            error = jobs.failure(job, await self._pods(ticket))
+        elif MANIFESTS in await ResultStore(self._api, owner).read():
+            return 0.0
         else:
-            message = jobs.failure(job, await self._pods(ticket))
-        await ticket.fail("Profiling", "ProfilingFailed", message)
+            error = issues.JOB_WITHOUT_RESULT.error(name=owner.job, results=owner.results)
+        await ticket.fail("Profiling", "ProfilingFailed", str(error))
         return None
 
     async def _pods(self, ticket: Ticket) -> list[Object]:
@@ -231,7 +230,7 @@ async def base_of(api: KubernetesApi, request: Request) -> Object | None:
     """The deployment that the request is to be made of; None for the template of its backend.
 
     Raises:
-        GenerationError: It is gone, or no deployment.
+        RequestError, GenerationError: It is gone, or no deployment.
         KubernetesError: It cannot be read.
     """
     if request.config_map_ref is None:
@@ -240,8 +239,8 @@ async def base_of(api: KubernetesApi, request: Request) -> Object | None:
     try:
         found = await api.get(CONFIG_MAPS, request.namespace, name)
         return dict(read_base((found.get("data") or {})[key], f"key {key} of ConfigMap {name}"))
-    except (NotFoundError, KeyError) as error:
-        raise GenerationError(f"ConfigMap {name} with key {key}, which the request names, is gone") from error
+    except (NotFoundError, KeyError):
+        raise issues.NO_CONFIG_MAP.error(name=name, namespace=request.namespace) from None
 
 
 def _apply(ticket: Ticket) -> str:

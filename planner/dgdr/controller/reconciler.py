@@ -17,7 +17,7 @@ from planner.dgdr.controller.profiling import Profiling
 from planner.dgdr.controller.queue import Key
 from planner.dgdr.controller.status import State, shape_of
 from planner.dgdr.controller.ticket import Ticket
-from planner.dgdr.controller.validation import problem_of
+from planner.dgdr.controller.validation import look_for_what_it_names
 from planner.dgdr.ownership import CONTROLLER, NAME, NAMESPACE, TRIAL, UID, label, labels_of
 from planner.dgdr.request import Request, RequestError
 from planner.log import get_logger
@@ -146,11 +146,9 @@ class Reconciler:
         ticket.change(observed=ticket.generation)
         try:
             request = Request.parse(ticket.body)
-            problem = await problem_of(request, self._api)
+            await look_for_what_it_names(request, self._api)
         except RequestError as error:
-            problem = str(error)
-        if problem is not None:
-            await ticket.fail("Validation", "ValidationFailed", problem)
+            await ticket.fail("Validation", "ValidationFailed", str(error))
             return None
         unknown = request.unknown_planner_options
         remark = f"; planner options that are not known and left out: {', '.join(unknown)}" if unknown else ""

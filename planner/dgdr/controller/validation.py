@@ -4,56 +4,49 @@ from __future__ import annotations
 
 from connectors.kubernetes.api import KubernetesApi
 from connectors.kubernetes.errors import ForbiddenError, NotFoundError
-from connectors.kubernetes.resources import CONFIG_MAPS, SERVICE_ACCOUNTS, VOLUME_CLAIMS
+from connectors.kubernetes.resources import CONFIG_MAPS, SERVICE_ACCOUNTS, VOLUME_CLAIMS, Resource
+from planner.dgdr.controller import issues
 from planner.dgdr.controller.job import ACCOUNT
 from planner.dgdr.request import Request
 
 
-async def problem_of(request: Request, api: KubernetesApi) -> str | None:
-    """What is missing and what to do about it; None if nothing is.
+async def look_for_what_it_names(request: Request, api: KubernetesApi) -> None:
+    """See that everything is there that the request refers to.
 
     Raises:
+        RequestError: Something is not; the message says what to do.
         KubernetesError: The server does not say.
     """
-    return await _base_problem(request, api) or (await _job_problem(request, api) if request.online else None)
+    await _look_for_base(request, api)
+    if not request.online:
+        return
+    where = {"namespace": request.namespace}
+    if not await _is_there(api, SERVICE_ACCOUNTS, request.namespace, ACCOUNT):
+        raise issues.NO_ACCOUNT.error(account=ACCOUNT, **where)
+    claim = request.output_pvc
+    if claim and not await _is_there(api, VOLUME_CLAIMS, request.namespace, claim):
+        raise issues.NO_CLAIM.error(name=claim, **where)
 
 
-async def _base_problem(request: Request, api: KubernetesApi) -> str | None:
+async def _look_for_base(request: Request, api: KubernetesApi) -> None:
     if request.config_map_ref is None:
-        return None
+        return
     name, key = request.config_map_ref.name, request.config_map_ref.key
     try:
         found = await api.get(CONFIG_MAPS, request.namespace, name)
     except NotFoundError:
-        return (
-            f"profilingConfig.configMapRef names ConfigMap {name}, which namespace {request.namespace} does not have: "
-            "create it, then delete the request and create it again"
-        )
+        raise issues.NO_CONFIG_MAP.error(name=name, namespace=request.namespace) from None
     if key not in (found.get("data") or {}):
         keys = ", ".join(sorted(found.get("data") or {})) or "none"
-        return f"profilingConfig.configMapRef names key {key}, which ConfigMap {name} does not have; it has: {keys}"
-    return None
+        raise issues.NO_KEY.error(name=name, key=key, keys=keys)
 
 
-async def _job_problem(request: Request, api: KubernetesApi) -> str | None:
-    """What a profiling job would wait for in vain."""
+async def _is_there(api: KubernetesApi, resource: Resource, namespace: str, name: str) -> bool:
+    """Whether an object is there; without the right to look it is taken to be, and the job itself tells."""
     try:
-        await api.get(SERVICE_ACCOUNTS, request.namespace, ACCOUNT)
-        if request.output_pvc:
-            await api.get(VOLUME_CLAIMS, request.namespace, request.output_pvc)
-    except NotFoundError as error:
-        missing = ACCOUNT if f'"{ACCOUNT}"' in str(error) else request.output_pvc
-        if missing == ACCOUNT:
-            return (
-                f"profiling at engines needs the service account {ACCOUNT} in namespace {request.namespace}: kubectl "
-                f"apply -n {request.namespace} -f examples/kubernetes/dgdr/profiling-job.yaml, then delete the request "
-                "and create it again"
-            )
-        return (
-            f"profilingConfig.outputPVC names claim {missing}, which namespace {request.namespace} does not have: "
-            "create it, then delete the request and create it again"
-        )
+        await api.get(resource, namespace, name)
+    except NotFoundError:
+        return False
     except ForbiddenError:
-        # Without the right to look, the job itself tells.
-        return None
-    return None
+        return True
+    return True

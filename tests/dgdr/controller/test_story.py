@@ -118,9 +118,10 @@ async def test_a_change_is_refused_once_profiling_has_begun(world):
 
 @pytest.mark.parametrize("online", [False, True])
 async def test_deleting_a_request_ends_its_work_and_leaves_its_deployment(world, online):
-    stopped = asyncio.Event()
+    started, stopped = asyncio.Event(), asyncio.Event()
 
     async def endless(request, *, base=None, on_progress=None, planner_image=None):
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -132,13 +133,15 @@ async def test_deleting_a_request_ends_its_work_and_leaves_its_deployment(world,
     world.controller(estimate=endless)
     body = await world.create(alpha(online=online))
     await world.until("Profiling")
+    if not online:
+        await asyncio.wait_for(started.wait(), 60)
     await world.trial(Owner.of(body))
     await world.api.delete(world.requests, world.namespace, "llama")
     await world.gone(DEPLOYMENTS, "left-over")
     if online:
         await world.gone(JOBS, "profile-llama")
     else:
-        await asyncio.wait_for(stopped.wait(), 10)
+        await asyncio.wait_for(stopped.wait(), 60)
 
     await world.create(alpha("other"))
     await world.stop()
@@ -181,7 +184,7 @@ async def test_an_invalid_request_fails_at_once(world):
     await world.until("Failed")
     condition = await world.condition("Validation")
     assert (condition["status"], condition["reason"]) == ("False", "ValidationFailed")
-    assert "names ConfigMap nowhere, which namespace ml does not have: create it" in condition["message"]
+    assert "refers to ConfigMap nowhere, which namespace ml does not have: create it" in condition["message"]
 
 
 async def test_an_estimate_that_is_impossible_fails_with_its_reason(world):
@@ -227,6 +230,70 @@ async def test_without_the_account_of_jobs_it_says_how_to_make_it(world):
         "kubectl apply -n ml -f examples/kubernetes/dgdr/profiling-job.yaml"
         in (await world.condition("Validation"))["message"]
     )
+
+
+async def test_what_a_request_refers_to_has_to_be_there(world):
+    world.controller()
+    await world.api.create(CONFIG_MAPS, world.namespace, {"metadata": {"name": "base"}, "data": {"other.yaml": ""}})
+    config = alpha(online=True)["spec"]["profilingConfig"]
+    await world.create(alpha("key", profilingConfig={**config, "configMapRef": {"name": "base", "key": "disagg.yaml"}}))
+    await world.create(alpha("claim", profilingConfig={**config, "outputPVC": "profiles"}))
+    for name, complaint in (
+        ("key", "key disagg.yaml of ConfigMap base, which does not have it; it has other.yaml: name one of these"),
+        ("claim", "PersistentVolumeClaim profiles, which namespace ml does not have: create it"),
+    ):
+        await world.until("Failed", name)
+        assert complaint in (await world.condition("Validation", name))["message"]
+
+
+async def test_without_an_image_of_this_planner_nothing_can_be_measured(world):
+    world.controller()
+    config = alpha(online=True)["spec"]["profilingConfig"]
+    image = {"profilerImage": "nvcr.io/nvidia/ai-dynamo/vllm-runtime:0.9.1"}
+    await world.create(alpha("without", profilingConfig={**config, **image}))
+    await world.until("Failed", "without")
+    assert "start the controller with --profiler-image" in (await world.condition("Profiling", "without"))["message"]
+    await world.stop()
+    world.operate()
+    world.kubelet()
+    world.controller(image="sla-planner:ours")
+    await world.create(alpha("with", profilingConfig={**config, **image}))
+    await world.until("Ready", "with")
+    [container] = (await world.api.get(JOBS, world.namespace, "profile-with"))["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "sla-planner:ours"
+
+
+async def test_jobs_that_are_none_of_its_own_or_leave_nothing_are_told(world):
+    await world.stop()
+    world.controller()
+    taken = {"metadata": {"name": "profile-taken"}, "spec": {"template": {}}}
+    await world.api.create(JOBS, world.namespace, taken)
+    await world.create(alpha("taken", online=True))
+    await world.until("Failed", "taken")
+    assert "job profile-taken is there already" in (await world.condition("Profiling", "taken"))["message"]
+    await world.create(alpha("empty", online=True))
+    await world.until("Profiling", "empty")
+    done = {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+    await world.api.patch(JOBS, world.namespace, "profile-empty", done, subresource="status")
+    await world.until("Failed", "empty")
+    message = (await world.condition("Profiling", "empty"))["message"]
+    assert "left no result in ConfigMap dgdr-output-empty: have it run an image of this planner" in message
+
+
+async def test_a_result_or_a_profile_that_is_not_as_it_was_left_is_told(world, fake):
+    foreign = {"metadata": {"name": "taken-profile"}, "data": {}}
+    await world.api.create(CONFIG_MAPS, world.namespace, foreign)
+    world.controller()
+    await world.create(alpha("taken"))
+    await world.until("Failed", "taken")
+    assert "ConfigMap taken-profile in namespace ml" in (await world.condition("DeploymentReady", "taken"))["message"]
+    fake.forbid("create dynamographdeployments")
+    await world.create(alpha("gone"))
+    await world.until("Deploying", "gone")
+    await world.api.delete(CONFIG_MAPS, world.namespace, "dgdr-output-gone")
+    await world.until("Failed", "gone")
+    message = (await world.condition("DeploymentReady", "gone"))["message"]
+    assert "ConfigMap dgdr-output-gone was deleted before what it holds was deployed" in message
 
 
 async def test_a_deployment_of_somebody_else_is_left_alone(world):
