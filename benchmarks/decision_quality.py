@@ -7,7 +7,8 @@ Each contestant goes through each trace at several percentiles, which gives its 
 the clairvoyant planner, which knows every interval's arrivals and decides by the same rules, attains with as many
 GPU-hours: interpolated on its own frontier, which is taken to the percentiles 99.9 and 99.99 so that it reaches as far;
 and the most that a baseline attains with as many or fewer. The baselines are the published rules, an HPA and static
-deployments of several sizes. Rates are scaled so that the lower bound is at least ``--least-workers`` decode workers.
+deployments of several sizes. What the planner does without one of its parts is a row of its own. Rates are scaled so
+that the load keeps ``--least-workers`` workers busy at the least.
 """
 
 from __future__ import annotations
@@ -22,19 +23,26 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from planner.core.sizing import Targets
 from planner.planner import load_profile
 from planner.settings import NO_BUDGET, Settings
 from planner.simulate.contest import Conditions, Contest, Entry, Load, starting_workers, survey
 from planner.simulation.arrivals import Cut
-from planner.simulation.request import Request
-from planner.simulation.score import Score, ScoreKeeper
+from planner.simulation.score import Score
 from profiles import sample_profile_dir
 
-PERCENTILES = (80.0, 90.0, 95.0, 99.0, 99.5)
 FARTHER = (99.9, 99.99)
 # Sizes of static deployments, over the workers that the mean load keeps busy.
 STATIC = (1.25, 1.5, 2.0, 2.5, 3.5, 5.0, 8.0, 12.0)
+# Who is no baseline.
+OURS = ("planner", "clairvoyant", "without")
+# What the planner does at percentile 95 without one of its parts.
+ABLATIONS: dict[str, dict[str, object]] = {
+    "reactions": {"reaction_interval": 0},
+    "patience": {"scale_down_window": 0},
+    "correction": {"no_correction": True},
+    "percentile": {"slo_percentile": "mean"},
+    "mixture": {"load_predictor": "constant"},
+}
 HEADINGS = (
     "trace",
     "interval",
@@ -47,17 +55,6 @@ HEADINGS = (
     "difference",
     "best baseline there",
 )
-
-
-def lower_bound_gpus(load: Load, settings: Settings) -> float:
-    """GPUs that the requests keep busy on average at the least."""
-    keeper = ScoreKeeper(load_profile(settings), Targets(ttft_ms=settings.ttft, itl_ms=settings.itl))
-    last = 0.0
-    for time, isl, osl in load.arrivals():
-        keeper.completed(Request(time, isl, osl, first_token_s=time, completed_s=time))
-        last = time
-    score = keeper.score(gpu_hours=1, hours=1, scalings=0, wasted_worker_minutes=0)
-    return score.bound_gpu_hours / (last / 3600)
 
 
 def busy_workers(load: Load, settings: Settings) -> tuple[float, float]:
@@ -74,14 +71,19 @@ def busy_workers(load: Load, settings: Settings) -> tuple[float, float]:
     return prefill / last, decode / last / per_worker
 
 
-def entries(settings: Settings, predictors: list[str], busy: tuple[float, float]) -> list[Entry]:
+def entries(
+    settings: Settings, percentiles: list[float], predictors: list[str], busy: tuple[float, float]
+) -> list[Entry]:
     """Who takes part."""
     found = []
-    for percentile in (*PERCENTILES, *FARTHER):
+    for percentile in (*percentiles, *FARTHER):
         ours = settings.model_copy(update={"slo_percentile": percentile})
-        if percentile in PERCENTILES:
+        if percentile in percentiles:
             found.append(Entry(name=f"planner {percentile:g}", kind="planner", settings=ours))
         found.append(Entry(name=f"clairvoyant {percentile:g}", kind="clairvoyant", settings=ours))
+    usual = settings.model_copy(update={"slo_percentile": 95.0})
+    for part, without in ABLATIONS.items():
+        found.append(Entry(name=f"without {part}", kind="planner", settings=usual.model_copy(update=without)))
     for predictor in predictors:
         rules = settings.model_copy(update={"sizing": "throughput", "load_predictor": predictor})
         found.append(Entry(name=f"published, {predictor}", kind="planner", settings=rules))
@@ -120,22 +122,23 @@ def contest(trace: Path, interval: float, options: argparse.Namespace) -> list[t
         max_gpu_budget=NO_BUDGET,
         worker_startup=options.startup,
     )
-    load = Load(trace=trace, cut=Cut(duration_s=options.duration))
-    least = options.least_workers * options.decode_gpus
-    scale = max(1.0, least / lower_bound_gpus(load, settings))
-    load = replace(load, cut=replace(load.cut, rate_scale=round(scale, 1)))
+    load = Load(trace=trace, cut=Cut(start_s=options.start, duration_s=options.duration))
+    busy = busy_workers(load, settings)
+    scale = math.ceil(10 * max(1.0, options.least_workers / sum(busy))) / 10
+    load = replace(load, cut=replace(load.cut, rate_scale=scale))
+    percentiles = [float(text) for text in options.percentiles.split(",")]
     conditions = Conditions(load=load, initial=starting_workers(survey(load), settings))
-    taking_part = entries(
-        settings, [name for name in options.predictors.split(",") if name], busy_workers(load, settings)
-    )
+    predictors = [name for name in options.predictors.split(",") if name]
+    taking_part = entries(settings, percentiles, predictors, (busy[0] * scale, busy[1] * scale))
     with Contest(taking_part, conditions, processes=options.processes) as futures:
         scores = {name: future.result().score for name, future in futures.items()}
     frontier = [(score.over_bound, score.within_both) for name, score in scores.items() if "clairvoyant" in name]
-    baselines = {name: score for name, score in scores.items() if not name.startswith(("planner", "clairvoyant"))}
+    baselines = {name: score for name, score in scores.items() if not name.startswith(OURS)}
     rows = []
     for name, score in scores.items():
         there = attained_there(frontier, score.over_bound)
-        who, _, percentile = (name, "", "") if name in baselines else name.rpartition(" ")
+        with_percentile = name.startswith(("planner", "clairvoyant"))
+        who, _, percentile = name.rpartition(" ") if with_percentile else (name, "", "")
         rows.append(
             (
                 *(f"{trace.name.split('.')[0]} x{load.cut.rate_scale:g}", f"{interval:g} s", who, percentile),
@@ -157,8 +160,10 @@ def main() -> None:
     parser.add_argument("--itl", type=float, default=40.0, help="ITL target, ms (default: 40)")
     parser.add_argument("--startup", type=float, default=90.0, help="time a worker takes to start, s (default: 90)")
     parser.add_argument("--intervals", default="60,180", help="adjustment intervals, s (default: 60,180)")
+    parser.add_argument("--percentiles", default="80,90,95,99,99.5", help="(default: 80,90,95,99,99.5)")
+    parser.add_argument("--start", type=float, default=0.0, help="leave out so much of each trace, s (default: 0)")
     parser.add_argument("--duration", type=float, default=None, help="take so much of each trace, s (default: all)")
-    parser.add_argument("--least-workers", type=float, default=8.0, help="decode workers of the bound (default: 8)")
+    parser.add_argument("--least-workers", type=float, default=8.0, help="workers to keep busy (default: 8)")
     parser.add_argument(
         "--predictors", default="constant,kalman", help="of the published rules (default: constant,kalman)"
     )
