@@ -1,0 +1,115 @@
+"""Stories of load, told by the simulator: what the sizing `slo` must get right, whatever the traffic."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from planner import Planner, Settings
+from planner.core.sizing import Targets
+from planner.simulation.arrivals import Arrival, Pattern, generate
+from planner.simulation.loop import Simulation, World
+from profiles import sample_profile_dir
+
+TTFT_MS, ITL_MS = 500.0, 15.0
+
+
+@pytest.fixture
+def run(profile):
+    """Lets arrivals come: ``run(arrivals, reactions=6, startup_s=90.0, initial=(4, 1), slo_percentile=99)``."""
+
+    def go(arrivals, *, reactions=6, startup_s=90.0, initial=(4, 1), **options):
+        settings = Settings(
+            profile_results_dir=str(sample_profile_dir()),
+            adjustment_interval=60,
+            ttft=TTFT_MS,
+            itl=ITL_MS,
+            max_gpu_budget=-1,
+            **{"worker_startup": startup_s, **options},
+        )
+        world = World(
+            engines=profile,
+            targets=Targets(ttft_ms=TTFT_MS, itl_ms=ITL_MS),
+            startup_s=startup_s,
+            initial=initial,
+            reactions=reactions,
+        )
+        return Simulation(world, Planner(settings, profile=profile)).run(iter(arrivals))
+
+    return go
+
+
+def pattern(kind, rps, peak_rps, **options):
+    return list(generate(Pattern(**{"kind": kind, "rps": rps, "peak_rps": peak_rps, "seed": 3, **options})))
+
+
+def regimes(duration_s=5400.0, stay_s=420.0):
+    """Many short requests and few long ones by turns, as much work all the time."""
+    generator = np.random.default_rng(2)
+    time, found = 0.0, []
+    while time < duration_s:
+        many = int(time // stay_s) % 2
+        time += generator.exponential(1 / (40 if many else 20))
+        found.append(Arrival(time, 1500 if many else 3000, 100 if many else 200))
+    return found
+
+
+def pools(outcome):
+    return [point.target for point in outcome.points]
+
+
+def downs(outcome, after_s):
+    late = [point.target for point in outcome.points if point.time_s > after_s]
+    return sum(after[0] < before[0] or after[1] < before[1] for before, after in itertools.pairwise(late))
+
+
+def test_constant_load_is_served_within_its_percentile_and_without_flapping(run):
+    outcome = run(pattern("constant", 20, 20, duration_s=5400.0), slo_percentile=95)
+    assert outcome.score.within_both > 0.95
+    assert downs(outcome, 1800) <= 2
+    assert outcome.score.over_bound < 2
+
+
+def test_regimes_that_are_as_much_work_are_one_load(run):
+    outcome = run(regimes(), initial=(12, 2))
+    assert outcome.score.within_both > 0.95
+    prefill = [target[0] for target in pools(outcome)[20:]]
+    assert max(prefill) <= 1.5 * min(prefill), "requests double and halve, their tokens do not"
+
+
+def test_a_jump_is_answered_between_adjustments(run):
+    arrivals = pattern("step", 10, 25, period_s=1230.0, duration_s=2400.0)
+    with_reactions, without = run(arrivals), run(arrivals, reactions=1)
+    assert with_reactions.score.within_both > without.score.within_both
+    soon = next(point for point in with_reactions.points if point.time_s >= 1260)
+    assert soon.observation.prefill.pending > 0, "asked for before the interval in which it happened was over"
+
+
+def test_a_jump_is_over_once_it_is_known(run):
+    """Errors of several horizons from one jump must not hold pools up for long."""
+    outcome = run(pattern("step", 10, 25, period_s=1200.0, duration_s=4200.0))
+    settled = [point.target for point in outcome.points if point.time_s > 3000]
+    needed = max(point.target[0] for point in run(pattern("constant", 25, 25), initial=(10, 2)).points[-20:])
+    assert np.mean([prefill for prefill, _ in settled]) <= 1.35 * needed
+
+
+def test_a_rise_is_prepared_for_as_long_as_workers_take_to_start(run):
+    arrivals = pattern("ramp", 5, 40, period_s=3600.0, duration_s=3600.0)
+    outcome = run(arrivals, startup_s=180.0, initial=(3, 1))
+    assert outcome.score.within_both > 0.95
+    assert outcome.score.worst > 0.8
+
+
+def test_a_pause_shorter_than_workers_take_to_be_back_gives_nothing_up(run):
+    load = [one for one in pattern("constant", 20, 20, duration_s=2400.0) if not 1200 <= one.time <= 1335]
+    outcome = run(load, initial=(9, 2))
+    before = next(point.target for point in outcome.points if point.time_s >= 1200)
+    assert all(point.target >= before for point in outcome.points if 1200 <= point.time_s <= 1340)
+    assert outcome.score.worst > 0.9
+
+
+def test_silence_gives_everything_up(run):
+    load = [*pattern("constant", 20, 20, duration_s=1200.0), Arrival(3000.0, 3000, 10)]
+    assert next(point.target for point in run(load, initial=(9, 2)).points if point.time_s >= 1500) == (1, 1)
