@@ -54,6 +54,7 @@ class Flags:
     tp: Sequence[str]
     pp: Sequence[str]
     ep: Sequence[str]
+    sequences: Sequence[str]
 
 
 _FLAGS: Mapping[str, Flags] = {
@@ -62,18 +63,21 @@ _FLAGS: Mapping[str, Flags] = {
         tp=("--tensor-parallel-size", "-tp"),
         pp=("--pipeline-parallel-size", "-pp"),
         ep=("--enable-expert-parallel",),
+        sequences=("--max-num-seqs",),
     ),
     "sglang": Flags(
         model=("--model-path", "--model"),
         tp=("--tp", "--tp-size", "--tensor-parallel-size"),
         pp=("--pp-size", "--pipeline-parallel-size"),
         ep=("--ep-size", "--ep", "--expert-parallel-size"),
+        sequences=("--max-running-requests",),
     ),
     "trtllm": Flags(
         model=("--model-path", "--model"),
         tp=("--tensor-parallel-size",),
         pp=("--pipeline-parallel-size",),
         ep=("--expert-parallel-size",),
+        sequences=("--max-batch-size",),
     ),
 }
 _OVERRIDES = ("--override-engine-args",)
@@ -85,6 +89,24 @@ def set_model(part: Part, backend: str, model: str, path: str | None) -> None:
     served = words.value_of(part.words, _SERVED) is not None
     if served or path:
         part.set_flag(_SERVED, model)
+
+
+def most_sequences(part: Part, backend: str) -> int | None:
+    """Sequences that a worker is told to run at once at most; None if it is left to the engine."""
+    told = words.value_of(part.words, _FLAGS[backend].sequences)
+    if told is None and backend == "trtllm":
+        told = str(_overrides(part).get("max_batch_size") or "")
+    return int(told) if told and told.isdecimal() and int(told) > 0 else None
+
+
+def limit_flag(backend: str) -> str:
+    """The flag of a backend that limits the sequences which run at once."""
+    return _FLAGS[backend].sequences[0]
+
+
+def backend_of(part: Part) -> str | None:
+    """The backend that a worker runs, by its command; None if that does not say."""
+    return next((backend for backend in _FLAGS if f"dynamo.{backend}" in part.words), None)
 
 
 def set_parallelism(part: Part, backend: str, parallelism: Parallelism) -> None:

@@ -118,13 +118,16 @@ def budget_too_small(request: Request, budget: int, prefill: int, decode: int) -
     )
 
 
-def find_engines(request: Request, on_progress: OnProgress, source: EngineSource | None = None) -> Found:
+def find_engines(
+    request: Request, on_progress: OnProgress, source: EngineSource | None = None, *, max_num_seqs: int | None = None
+) -> Found:
     """Estimate engines in the calling thread; it takes seconds of CPU time.
 
     Args:
         request: What is asked for.
         on_progress: Told how far it is.
         source: Where engines of a backend come from; AI Configurator if left out.
+        max_num_seqs: Sequences that a decode engine runs at once at most; None for what its cache holds.
 
     Raises:
         GenerationError: Nothing can be estimated, no engines fit, or none meets the SLA; it says what to do.
@@ -138,7 +141,8 @@ def find_engines(request: Request, on_progress: OnProgress, source: EngineSource
     for index, backend in enumerate(backends):
         try:
             tell = _shifted(on_progress, backend, index, len(backends))
-            found[backend] = _estimate(request, paths, backend, tell, source)
+            wanted = _wanted(request, backend, max_num_seqs)
+            found[backend] = _estimate(wanted, paths, tell, source)
         except DgdrError as error:
             errors[backend] = error
     if not found:
@@ -146,10 +150,10 @@ def find_engines(request: Request, on_progress: OnProgress, source: EngineSource
     return _cheapest(request, found, {name: str(error) for name, error in errors.items()})
 
 
-def _estimate(request: Request, paths: Paths, backend: str, tell: OnProgress, source: EngineSource | None) -> Estimate:
+def _wanted(request: Request, backend: str, max_num_seqs: int | None) -> EstimateRequest:
     hardware, sla = request.hardware, request.sla
     limits = [limit for limit in (hardware.most_per_engine, hardware.gpus_per_node) if limit is not None]
-    wanted = EstimateRequest(
+    return EstimateRequest(
         model=request.sweep.hf_id or request.model,
         system=system_name(request.sweep.system or ""),
         backend=backend,
@@ -161,9 +165,13 @@ def _estimate(request: Request, paths: Paths, backend: str, tell: OnProgress, so
         max_gpus=most_gpus(request),
         least_tp=hardware.least_per_engine or 1,
         most_tp=min(limits) if limits else None,
+        max_num_seqs=max_num_seqs,
     )
+
+
+def _estimate(wanted: EstimateRequest, paths: Paths, tell: OnProgress, source: EngineSource | None) -> Estimate:
     try:
-        engines = source(backend) if source else _configurator(wanted)
+        engines = source(wanted.backend) if source else _configurator(wanted)
     except MakingError as error:
         complaint = paths.translated(str(error))
         raise issues.NOT_ESTIMATED.error(complaint=complaint, online=paths.online) from error

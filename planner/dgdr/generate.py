@@ -6,28 +6,32 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from planner.dgdr import issues
 from planner.dgdr.base import template
 from planner.dgdr.choice import Choice, Picked
-from planner.dgdr.engines import Parallelism, pretend, set_model, set_parallelism
+from planner.dgdr.engines import (
+    backend_of,
+    limit_flag,
+    most_sequences,
+    pretend,
+    set_model,
+    set_parallelism,
+)
 from planner.dgdr.estimating import (
     BACKENDS,
     EngineSource,
     Found,
-    Paths,
-    budget_too_small,
     find_engines,
     least_workers,
-    sla_missed,
 )
 from planner.dgdr.graph import Graph, Part
 from planner.dgdr.issues import GenerationError
 from planner.dgdr.ownership import NAME, NAMESPACE, label, shortened
+from planner.dgdr.picking import budget_of, choice_of, pick
 from planner.dgdr.planning import PLACEHOLDER, PROFILE_DIR, put_planner
-from planner.dgdr.request import Request
-from planner.settings import NO_BUDGET, Settings
+from planner.dgdr.request import Backend, Request
 from profiles import ProfileData, ProfileError
 from profiles.making.progress import OnProgress, silent
 from profiles.writing import CONFIG_MAP, config_map
@@ -36,6 +40,8 @@ __all__ = ["Choice", "Generated", "GenerationError", "from_profile", "offline"]
 
 # Pods and services are named after the deployment and its components, within 63 characters.
 _LONGEST_NAME = 40
+# Engines whose command does not say run this many sequences at once, or more.
+_USUAL_LIMIT = 256
 # Kubernetes holds 256 KiB of annotations of an object; kubectl apply keeps a copy of the whole object in one.
 _MOST_ANNOTATIONS = 250_000
 
@@ -76,7 +82,10 @@ async def offline(
         GenerationError: The GPUs are unknown, the model is not supported, the SLA cannot be met and the like.
         RequestError: The planner would not accept what it is told.
     """
-    found = await asyncio.to_thread(find_engines, request, on_progress or silent, engines)
+    limit = None
+    if base is not None:
+        request, limit = _of_base(request, Graph(base))
+    found = await asyncio.to_thread(find_engines, request, on_progress or silent, engines, max_num_seqs=limit)
     estimate = found.estimate
     # When it was made says nothing: the same request is to lead to the same manifests.
     data = replace(estimate.data, provenance=replace(estimate.data.provenance, created=None))
@@ -105,6 +114,21 @@ async def from_profile(
     return await asyncio.to_thread(_generate, request, profile, base, planner_image, None)
 
 
+def _of_base(request: Request, graph: Graph) -> tuple[Request, int | None]:
+    """A request with the backend of its base if it leaves that open, and how many sequences that one decodes at once.
+
+    Raises:
+        GenerationError: The base has no pools, or nothing says what they run.
+    """
+    _, decode = graph.workers("vllm" if request.backend == "auto" else request.backend)
+    if request.backend == "auto":
+        backend = backend_of(decode)
+        if backend is None:
+            raise issues.OTHER_BACKEND.error(what="the base deployment")
+        request = replace(request, backend=cast(Backend, backend))
+    return request, most_sequences(decode, request.backend)
+
+
 def _generate(
     request: Request,
     data: ProfileData,
@@ -116,8 +140,8 @@ def _generate(
     graph = Graph(template(backend, request.version)) if base is None else Graph(base)
     workers = graph.workers(backend)
     _refuse_other_backend(graph, workers, backend)
-    picked = _pick(request, data, workers)
-    budget, notes = _budget(request, picked)
+    picked = pick(request, data, workers)
+    budget, notes = budget_of(request, picked)
     name = request.profile_config_map or CONFIG_MAP
     _put_workers(graph, request, backend, picked)
     generated = {
@@ -131,6 +155,12 @@ def _generate(
         "decode_engine_num_gpu": str(picked[1].parallelism.gpus),
         "profile_results_dir": PROFILE_DIR,
     }
+    limit = most_sequences(workers[1], backend)
+    if not request.use_mocker and (picked[1].concurrency > (limit or _USUAL_LIMIT)):
+        notes.append(
+            f"a decode engine is reckoned with {picked[1].concurrency} sequences at once: see that it is allowed them, "
+            f"{limit_flag(backend)} of {backend}"
+        )
     image = put_planner(graph, request, generated, image=planner_image or own_image(request), config_map=name)
     if image.startswith(PLACEHOLDER):
         notes.append(f"the planner's image {image} is a placeholder: name yours as the profiler image of the request")
@@ -139,7 +169,7 @@ def _generate(
         notes.append(
             f"ConfigMap {name} has {size} bytes: apply it with kubectl apply --server-side, or use kubectl create"
         )
-    choice = _choice(request, data, backend, picked, found=found, notes=notes)
+    choice = choice_of(request, data, backend, picked, found=found, notes=notes)
     if request.overrides.dgd:
         _overlay(graph, request, backend)
     _set_metadata(graph, request, choice, base)
@@ -151,7 +181,7 @@ def _backend(request: Request, data: ProfileData) -> str:
         return request.backend
     told = (data.provenance.backend or "").lower()
     if told not in BACKENDS:
-        raise issues.OTHER_BACKEND.error()
+        raise issues.OTHER_BACKEND.error(what="the profile")
     return told
 
 
@@ -175,122 +205,10 @@ def _refuse_other_backend(graph: Graph, workers: Sequence[Part], backend: str) -
         GenerationError: It has others.
     """
     for part in workers:
-        other = next((one for one in BACKENDS if one != backend and f"dynamo.{one}" in part.words), None)
-        if other is not None:
+        other = backend_of(part)
+        if other not in {None, backend}:
             complaint = f"component {part.name} runs {other}, and the request asks for {backend}"
             raise issues.NO_BASE.error(origin=graph.origin, complaint=complaint)
-
-
-def _pick(request: Request, data: ProfileData, workers: tuple[Part, Part]) -> tuple[Picked, Picked]:
-    """The engines of a profile, and what they can do at the targets."""
-    sla = request.sla
-    stated = (request.planner.whole("prefill_engine_num_gpu"), request.planner.whole("decode_engine_num_gpu"))
-    profiled = (data.provenance.prefill, data.provenance.decode)
-    gpus = [
-        given or engine.gpus or engine.tp or part.gpus or 1
-        for given, engine, part in zip(stated, profiled, workers, strict=True)
-    ]
-    try:
-        engines = data.engines(prefill_gpus=gpus[0], decode_gpus=gpus[1])
-        ttft_ms = engines.prefill.ttft_ms(sla.isl)
-        point = engines.decode.operating_point(sla.itl_ms, sla.isl + sla.osl / 2)
-    except (ProfileError, ValueError) as error:
-        raise issues.PROFILE_UNUSABLE.error(complaint=error) from error
-    prefill, decode = (Parallelism.of(engine, count) for engine, count in zip(profiled, gpus, strict=True))
-    itl_ms = point.itl_ms if point.feasible else engines.decode.itl_ms(1, sla.isl + sla.osl / 2)
-    if ttft_ms > sla.ttft_ms or not point.feasible:
-        raise sla_missed(request, ttft_ms, itl_ms, f"{prefill} for prefill and {decode} for decode")
-    return (
-        Picked(
-            role="prefill",
-            parallelism=prefill,
-            latency_ms=ttft_ms,
-            target_ms=sla.ttft_ms,
-            concurrency=1,
-            throughput_per_gpu=engines.prefill.throughput_per_gpu(sla.isl),
-        ),
-        Picked(
-            role="decode",
-            parallelism=decode,
-            latency_ms=itl_ms,
-            target_ms=sla.itl_ms,
-            concurrency=point.concurrency,
-            throughput_per_gpu=point.throughput_per_gpu,
-            max_kv_tokens=engines.decode.max_kv_tokens,
-        ),
-    )
-
-
-def _budget(request: Request, picked: Sequence[Picked]) -> tuple[int, list[str]]:
-    """GPUs that the planner may use, and what there is to say of that.
-
-    Raises:
-        GenerationError: Those that are given do not hold the minimum.
-    """
-    prefill, decode = (one.parallelism.gpus for one in picked)
-    needed = max(1, least_workers(request)) * (prefill + decode)
-    told = request.planner.whole("max_gpu_budget")
-    given = request.hardware.total_gpus if told is None else told
-    if given is not None:
-        if NO_BUDGET != given < needed:
-            raise budget_too_small(request, given, prefill, decode)
-        return given, []
-    budget = max(int(Settings.model_fields["max_gpu_budget"].default), needed)
-    return budget, [f"no GPU budget is given: the planner uses {budget} GPUs at most; see {Paths.of(request).budget}"]
-
-
-def _choice(
-    request: Request,
-    data: ProfileData,
-    backend: str,
-    picked: tuple[Picked, Picked],
-    *,
-    found: Found | None,
-    notes: Sequence[str],
-) -> Choice:
-    provenance = data.provenance
-    engines = f"{picked[0].parallelism} for prefill and {picked[1].parallelism} for decode"
-    unknown = [f"{path} is no option of the planner and is left out" for path in request.unknown_planner_options]
-    remarks = [*request.notes, *unknown, *notes]
-    if found is None:
-        mismatches = provenance.mismatches(model=request.sweep.hf_id or request.model, backend=backend)
-        untold = [
-            f"the profile does not say how many GPUs a {one.role} engine has: {one.parallelism.gpus} is assumed"
-            for one, engine in zip(picked, (provenance.prefill, provenance.decode), strict=True)
-            if not (engine.gpus or engine.tp)
-        ]
-        reason = f"{engines}: the engines that were profiled, which meet both targets"
-        estimates, refused = dict[str, Any](), dict[str, str]()
-        remarks = [*remarks, *mismatches, *untold]
-    else:
-        reason = (
-            f"{engines}{f' with {backend}' if found.others or found.refused else ''}: of the engines that meet both "
-            "targets, those that serve a request with the fewest GPU-seconds"
-        )
-        estimates = {backend: found.estimate, **found.others}
-        refused = {f"{name} TP {tp}": why for name, one in estimates.items() for tp, why in one.refused.items()}
-        remarks = [*remarks, *found.estimate.notes]
-    return Choice(
-        model=request.model,
-        backend=backend,
-        system=provenance.system,
-        how=_how(data),
-        sla=request.sla,
-        prefill=picked[0],
-        decode=picked[1],
-        reason=reason,
-        candidates={name: one.candidates for name, one in estimates.items()},
-        refused={**refused, **(found.refused if found else {})},
-        notes=tuple(remarks),
-    )
-
-
-def _how(data: ProfileData) -> str:
-    provenance = data.provenance
-    made = provenance.how or "of unknown origin"
-    details = [provenance.details.get(key) for key in ("package", "database")]
-    with_what = ", ".join(str(one) for one in details if one)
-    return f"{made} with {with_what}" if with_what else made
 
 
 def _put_workers(graph: Graph, request: Request, backend: str, picked: Sequence[Picked]) -> None:

@@ -206,8 +206,9 @@ PROFILE_UNUSABLE = Issue(
 )
 OTHER_BACKEND = Issue(
     GenerationError,
-    "the backend is auto and the profile does not say which it is of",
+    "the backend is auto and {what} does not say which it is of",
     "name the backend in spec.backend",
+    {"what": "the profile"},
 )
 NO_BASE = Issue(
     GenerationError,

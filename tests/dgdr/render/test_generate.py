@@ -245,6 +245,42 @@ def test_of_a_base_everything_else_stays():
     assert (told.log_level, told.namespace, told.ttft) == ("debug", "ml-disagg", 500)
 
 
+@pytest.mark.parametrize(
+    ("backend", "limit"),
+    [
+        ("vllm", ["--max-num-seqs=32"]),
+        ("sglang", ["--max-running-requests", "32"]),
+        ("trtllm", ["--override-engine-args", '{"max_batch_size": 32}']),
+    ],
+)
+def test_a_base_that_limits_its_sequences_is_reckoned_with(backend, limit):
+    base = load(DGDS / f"{backend}-v1alpha1.yaml")[0]
+    decode = next(one for one in base["spec"]["services"].values() if one.get("subComponentType") == "decode")
+    decode["extraPodSpec"]["mainContainer"]["args"] += limit
+    generated = made(alpha(backend=backend), engines=MadeEngines, base=base)
+    assert generated.choice.decode.concurrency <= 32
+    assert not any("see that it is allowed them" in note for note in generated.choice.notes)
+    assert "32" in " ".join(parts(generated)["decode"].words)
+
+
+def test_many_sequences_are_told():
+    loose = {"isl": 300, "osl": 150, "ttft": 500, "itl": 60}
+    generated = made(alpha(profilingConfig__config__sla=loose))
+    assert generated.choice.decode.concurrency > 256
+    told = "sequences at once: see that it is allowed them, --max-num-seqs of vllm"
+    assert any(told in note for note in generated.choice.notes)
+
+
+def test_the_base_says_which_backend_it_is_of():
+    base = load(DGDS / "sglang-v1beta1.yaml")[0]
+    generated = made(beta(backend="auto"), base=base)
+    assert generated.choice.backend == planner_settings(generated).backend == "sglang"
+    for one in base["spec"]["components"]:
+        one["podTemplate"]["spec"]["containers"][0].pop("command", None)
+    with pytest.raises(GenerationError, match="the backend is auto and the base deployment does not say"):
+        made(beta(backend="auto"), base=base)
+
+
 def test_another_planner_is_replaced_and_what_it_was_told_is_kept():
     base = load(DGDS / "vllm-v1alpha1.yaml")[0]
     container = base["spec"]["services"]["Planner"]["extraPodSpec"]["mainContainer"]
