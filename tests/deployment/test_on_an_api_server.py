@@ -65,6 +65,17 @@ def test_the_chart_is_accepted(apply, helm):
     assert apply(text).count("created") == 10
 
 
+def test_the_controller_of_requests_is_accepted(apply, helm, kube_api_server):
+    for name in ("controller.yaml", "profiling-job.yaml"):
+        assert "created" in apply((KUBERNETES / "dgdr" / name).read_text(encoding="utf-8"))
+    shown = kube_api_server.kubectl("apply", "-f", str(KUBERNETES / "dgdr" / "cluster-wide.yaml"))
+    assert shown.count("created") == 2
+    rendered = helm("template", "other", "--set", "dgdr.enabled=true,deployment.name=").stdout
+    text = "".join(line for line in rendered.splitlines(keepends=True) if "namespace: default" not in line)
+    # The account of jobs and its role are there already, from the manifests.
+    assert apply(text).count("created") == 4
+
+
 def test_a_profile_becomes_a_config_map_as_the_docs_say(kube_api_server, namespace, tmp_path):
     import sys
 

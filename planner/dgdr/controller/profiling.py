@@ -10,6 +10,7 @@ from connectors.kubernetes.api import KubernetesApi, Object
 from connectors.kubernetes.errors import ConflictError, ForbiddenError, NotFoundError
 from connectors.kubernetes.resources import CONFIG_MAPS, JOBS, PODS
 from planner.dgdr.base import read_base
+from planner.dgdr.choice import REASON
 from planner.dgdr.controller import issues
 from planner.dgdr.controller import job as jobs
 from planner.dgdr.controller.queue import Key
@@ -149,20 +150,21 @@ class Profiling:
         except ResultError as error:
             await ticket.fail("Profiling", "ProfilingFailed", f"ConfigMap {ticket.owner.results}: {error}")
             return
-        name = result.dgd["metadata"]["name"]
+        metadata = result.dgd["metadata"]
+        name, why = metadata["name"], (metadata.get("annotations") or {}).get(REASON)
         await ticket.keep_generated(result.dgd)
         await ticket.tell("ProfilingCompleted", f"the result is in ConfigMap {ticket.owner.results}")
         ticket.condition("Profiling", True, "ProfilingCompleted", f"the result is in ConfigMap {ticket.owner.results}")
         how = "it is deployed now" if request.auto_apply else f"apply it yourself: {_apply(ticket)}"
-        ticket.condition("SpecGenerated", True, "SpecGenerated", f"DynamoGraphDeployment {name} is generated; {how}")
+        message = f"DynamoGraphDeployment {name} is generated{f' with {why}' if why else ''}; {how}"
+        await ticket.tell("SpecGenerated", message)
+        ticket.condition("SpecGenerated", True, "SpecGenerated", message)
         ticket.change(
             state=State.DEPLOYING if request.auto_apply else State.READY,
             results=ticket.owner.results,
             generated=result.dgd,
             phase=Phase.DONE,
         )
-        if not request.auto_apply:
-            await ticket.tell("SpecGenerated", f"DynamoGraphDeployment {name} is generated; {how}")
         await ticket.save()
         self._workshop.drop((ticket.owner.namespace, ticket.owner.name))
 

@@ -150,10 +150,10 @@ class Reconciler:
         except RequestError as error:
             await ticket.fail("Validation", "ValidationFailed", str(error))
             return None
-        unknown = request.unknown_planner_options
-        remark = f"; planner options that are not known and left out: {', '.join(unknown)}" if unknown else ""
-        await ticket.tell("Initialized", f"the request is valid{remark}", warning=bool(unknown))
-        ticket.condition("Validation", True, "Initialized", f"the request is valid{remark}")
+        unknown = [f"{path} is no option of the planner and is left out" for path in request.unknown_planner_options]
+        message = "; ".join(["the request is valid", *request.notes, *unknown])
+        await ticket.tell("Initialized", message, warning=bool(unknown))
+        ticket.condition("Validation", True, "Initialized", message)
         ticket.change(state=State.PENDING, backend=request.backend)
         await ticket.save()
         return None
