@@ -124,9 +124,9 @@ class Deploying:
     @staticmethod
     async def _look(ticket: Ticket, namespace: str, graph: Graph) -> None:
         subject, why = f"DynamoGraphDeployment {graph.name}", graph.why or f"its state is {graph.state or 'unknown'}"
-        before = ticket.status.conditions["DeploymentReady"]
+        before = ticket.status.conditions.get("DeploymentReady")
         if graph.serves:
-            if not before.ok:
+            if before is None or not before.ok:
                 await ticket.tell("DeploymentReady", f"{subject} is ready")
             ticket.condition("DeploymentReady", True, "DeploymentReady", f"{subject} is ready")
         elif ticket.status.state is State.DEPLOYED:
@@ -136,7 +136,7 @@ class Deploying:
             await ticket.tell("DeploymentFailed", f"{subject} has failed: {why}", warning=True)
             ticket.condition("DeploymentReady", False, "DeploymentFailed", f"{subject} has failed: {why}")
         else:
-            degraded = before.reason == "DeploymentDegraded"
+            degraded = before is not None and before.reason == "DeploymentDegraded"
             reason, how = ("DeploymentDegraded", "no longer") if degraded else ("DeploymentCreated", "not yet")
             ticket.condition("DeploymentReady", False, reason, f"{subject} is {how} ready: {why}")
         components = graph.components.values()

@@ -14,11 +14,12 @@ from connectors.kubernetes.deployment import Deployment
 from connectors.kubernetes.errors import ConflictError, ForbiddenError, KubernetesError, NotFoundError, UnreachableError
 from connectors.kubernetes.inventory import DEPLOYMENT_LABEL, trouble
 from connectors.kubernetes.resources import DEPLOYMENTS, PODS
-from planner.dgdr.ownership import TRIAL, UID, Owner, shortened
+from planner.dgdr.ownership import TRIAL, UID, Owner, labels_of, shortened
 from planner.log import get_logger
 
 # Components add to the name, and names of pods and services have 63 characters.
 _LONGEST_NAME = 40
+_FIRST_LOOK_S = 0.1
 _GONE_WITHIN_S = 300.0
 # A process that was told to end has so long to remove what it made, seconds.
 _REMOVED_WITHIN_S = 30.0
@@ -59,7 +60,7 @@ class Trial:
             name: What tells it from other trials of the request.
             tell: Told what it waits for.
             ready_within_s: Longest wait for it to become ready, seconds.
-            look_s: Time between two looks, seconds.
+            look_s: Time between two looks; the first ones follow each other faster, seconds.
         """
         self.name = shortened(f"{owner.name}-{name}", _LONGEST_NAME)
         self._api = api
@@ -71,8 +72,6 @@ class Trial:
         self._tell = tell
         self._ready_within_s = ready_within_s
         self._look_s = look_s
-        # Whatever is not known to be the request's is not removed.
-        self._ours = False
 
     async def __aenter__(self) -> Self:
         """Create it, or take the one that an earlier try left, and wait until it is ready.
@@ -104,25 +103,23 @@ class Trial:
             await self._api.create(self._resource, self._owner.namespace, self._body)
         except ConflictError:
             await self._take_over()
-        self._ours = True
 
     async def _take_over(self) -> None:
         """Take the deployment of that name if an earlier try left it; remove one of an earlier request."""
         found = await self._api.get(self._resource, self._owner.namespace, self.name)
-        if not self._owner.named_on(found):
+        if TRIAL not in labels_of(found) or not self._owner.named_on(found):
             raise TrialError(
-                f"DynamoGraphDeployment {self.name} in namespace {self._owner.namespace} is there already and does not "
-                "belong to this request: delete it, or give the request another name"
+                f"DynamoGraphDeployment {self.name} in namespace {self._owner.namespace} is there already and is not "
+                "a temporary one of this request: delete it, or give the request another name"
             )
         if self._owner.owns(found) and not found["metadata"].get("deletionTimestamp"):
             return
-        self._ours = True
-        await self._remove()
+        await self._api.delete(self._resource, self._owner.namespace, self.name)
         await self._gone()
         await self._api.create(self._resource, self._owner.namespace, self._body)
 
     async def _wait(self) -> None:
-        deadline = time.monotonic() + self._ready_within_s
+        deadline, pause_s = time.monotonic() + self._ready_within_s, _FIRST_LOOK_S
         while True:
             found = await self._api.get(self._resource, self._owner.namespace, self.name)
             graph = Deployment.parse(found)
@@ -136,7 +133,8 @@ class Trial:
                     f"temporary deployment {self.name} was not ready within {self._ready_within_s:.0f} s: {why}"
                 )
             await self._tell(f"temporary deployment {self.name} starts: {why}")
-            await asyncio.sleep(self._look_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(self._look_s, 2 * pause_s)
 
     async def _trouble(self) -> str | None:
         """Why its pods do not start, if they say so."""
@@ -146,10 +144,8 @@ class Trial:
         return None
 
     async def _remove(self) -> None:
-        """Delete it, also where this process is being ended."""
-        if not self._ours:
-            return
-        removal = asyncio.ensure_future(self._api.delete(self._resource, self._owner.namespace, self.name))
+        """Delete what carries the labels of a trial of the request, also where this process is being ended."""
+        removal = asyncio.ensure_future(remove_trials(self._api, self._owner))
         try:
             async with asyncio.timeout(_REMOVED_WITHIN_S):
                 await asyncio.shield(removal)

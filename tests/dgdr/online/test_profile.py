@@ -11,7 +11,7 @@ import pytest
 
 from connectors.kubernetes import Access, KubernetesApi
 from connectors.kubernetes.resources import CONFIG_MAPS, DEPLOYMENTS
-from planner.dgdr.ownership import TRIAL, Owner, labels_of
+from planner.dgdr.ownership import NAME, NAMESPACE, TRIAL, Owner, labels_of
 from planner.dgdr.result import MANIFESTS, PROGRESS, Result
 from profiles import read_data
 from tests.dgdr.controller.world import World, alpha
@@ -119,8 +119,10 @@ async def test_engines_are_measured_chosen_and_made_a_deployment_of(world, engin
     assert data.provenance.decode.max_num_seqs is None or data.provenance.decode.max_num_seqs > 0
     assert data.decode.max_kv_tokens == engine.max_kv_tokens
     assert {one["gpus"] for one in data.provenance.details["candidates"]} == {1, 2}
-    # Both stand-ins are equally fast, so that the smaller one serves more for each GPU.
-    assert (data.provenance.prefill.gpus, data.provenance.decode.gpus) == (1, 1)
+    assert {data.provenance.prefill.gpus, data.provenance.decode.gpus} <= {1, 2}
+    workers = {one.get("subComponentType"): one for one in result.dgd["spec"]["services"].values()}
+    assert workers["prefill"]["resources"]["limits"]["gpu"] == str(data.provenance.prefill.gpus)
+    assert workers["decode"]["resources"]["limits"]["gpu"] == str(data.provenance.decode.gpus)
     assert (folder / "profile.png").stat().st_size > 10_000
     assert (job.output / "planner.log").exists()
 
@@ -159,14 +161,15 @@ async def test_engines_that_do_not_start_are_told_of(world, engine, tmp_path):
     assert await world.names(DEPLOYMENTS) == []
 
 
-async def test_a_deployment_of_somebody_else_is_left_alone(world, engine, tmp_path):
+@pytest.mark.parametrize("labels", [{}, {NAME: "llama", NAMESPACE: "ml"}], ids=["somebody's", "the request's own"])
+async def test_a_deployment_that_is_not_temporary_is_left_alone(world, engine, tmp_path, labels):
     body = await world.create(request())
-    foreign = {"metadata": {"name": "llama-trial-base"}, "spec": {"services": {}}}
-    await world.api.create(DEPLOYMENTS, world.namespace, foreign)
+    there = {"metadata": {"name": "llama-trial-base", "labels": labels}, "spec": {"services": {}}}
+    await world.api.create(DEPLOYMENTS, world.namespace, there)
     code, shown = await (await Job(world, engine, tmp_path, body).start()).end()
     assert code == 2
-    assert "does not belong to this request: delete it" in shown.splitlines()[-1]
-    assert labels_of(await world.api.get(DEPLOYMENTS, world.namespace, "llama-trial-base")) == {}
+    assert "is not a temporary one of this request: delete it" in shown.splitlines()[-1]
+    assert labels_of(await world.api.get(DEPLOYMENTS, world.namespace, "llama-trial-base")) == labels
 
 
 @pytest.mark.parametrize(
