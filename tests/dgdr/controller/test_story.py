@@ -10,6 +10,7 @@ from connectors.kubernetes import KubernetesApi
 from connectors.kubernetes.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS
 from planner.dgdr.issues import GenerationError
 from planner.dgdr.ownership import CONTROLLER, NAME, Owner, labels_of
+from planner.dgdr.result import ResultStore
 from tests.dgdr.controller.world import alpha, beta, estimate, generated
 
 SHAPES = pytest.mark.parametrize(("shape", "ready"), [(alpha, "Ready"), (beta, "Deployed")])
@@ -207,6 +208,20 @@ async def test_a_job_that_failed_is_told_with_its_last_lines(world):
     message = (await world.condition("Profiling"))["message"]
     assert "BackoffLimitExceeded: 3 pods failed" in message
     assert "ended with code 1: RuntimeError: engine died" in message
+
+
+async def test_how_far_a_job_is_shows_in_the_status(world):
+    await world.stop()
+    world.controller()
+    body = await world.create(beta(online=True))
+    await world.until("Profiling")
+    await ResultStore(world.api, Owner.of(body)).tell({"phase": "SweepingDecode", "message": "3 of 7 points"})
+
+    async def told():
+        return (await world.condition("Profiling")).get("message") == "3 of 7 points"
+
+    await world.wait(told, "its progress is told")
+    assert (await world.request())["status"]["profilingPhase"] == "SweepingDecode"
 
 
 async def test_a_job_that_is_deleted_is_told(world):
