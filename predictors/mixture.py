@@ -7,193 +7,130 @@ from collections import deque
 
 import numpy as np
 
+from predictors.experts import Level, Median, Regression, Trend
 from predictors.kalman import KalmanModel
+from predictors.season import Season
 from predictors.series import Model
 from predictors.uncertainty import HORIZONS
 
-# Memory of the losses that weigh the models: some fifty intervals, long enough to outlast noise.
-_WEIGHT = 0.02
-# How strongly a better model is preferred: a tenth more loss, a seventh of the weight.
-_SHARPNESS = 20.0
+# What an interval's loss counts after another: some hundred intervals weigh the models.
+_MEMORY = 0.99
+# How strongly a better model is preferred: a tenth more loss, a tenth of the weight, ...
+_SHARPNESS = 25.0
+# ... once so many losses were seen that differences are more than chance.
+_CHANCE = 5.0
+# Share of the losses at all horizons in a model's standing at one: a model that is good at one is so at others.
+_SHARED = 0.5
+# The last value is hard to beat where loads wander: it is believed as so many models before they have shown better.
+_PRIOR_OF_LAST = 5.0
+# Losses below so small a share of the values are all alike.
+_TINY = 1e-6
 # No model is believed that expects more than so many times the largest of so many recent values.
 _MOST_GROWTH, _RECENT = 2.0, 30
-_MOST_HISTORY = 4096
-_LEAST_PERIOD = 6
-# A period counts if values a period apart are so alike, and is looked for again when history has grown by a quarter.
-_ALIKE = 0.3
-_NEARLY = 0.85
-_GROWTH = 1.25
-
-
-class _Level(Model):
-    """Exponential smoothing: the level moves towards every value by a share ``alpha``; 1 is the last value."""
-
-    def __init__(self, alpha: float) -> None:
-        self._alpha = alpha
-        self._level: float | None = None
-
-    def take(self, value: float | None, time: float | None) -> None:
-        del time
-        if value is not None:
-            self._level = value if self._level is None else self._level + self._alpha * (value - self._level)
-
-    def expect(self, horizon_steps: int) -> float | None:
-        del horizon_steps
-        return self._level
-
-
-class _Trend(Model):
-    """Level and trend on the logarithm, the trend fading.
-
-    Source: E. S. Gardner and E. McKenzie, "Forecasting Trends in Time Series", Management Science 31(10), 1985.
-    """
-
-    def __init__(self, alpha: float, beta: float, fading: float) -> None:
-        self._alpha, self._beta, self._fading = alpha, beta, fading
-        self._level: float | None = None
-        self._trend = 0.0
-
-    def take(self, value: float | None, time: float | None) -> None:
-        del time
-        expected = self._ahead(1)
-        if value is None:
-            self._level, self._trend = expected, self._fading * self._trend
-            return
-        seen = math.log1p(value)
-        if expected is None or self._level is None:
-            self._level = seen
-            return
-        error = seen - expected
-        self._level = expected + self._alpha * error
-        self._trend = self._fading * self._trend + self._alpha * self._beta * error
-
-    def _ahead(self, steps: int) -> float | None:
-        if self._level is None:
-            return None
-        return self._level + self._trend * sum(self._fading**step for step in range(1, steps + 1))
-
-    def expect(self, horizon_steps: int) -> float | None:
-        ahead = self._ahead(horizon_steps)
-        return None if ahead is None else math.expm1(min(ahead, 700.0))
-
-
-class _Season(Model):
-    """What was a period ago, moved to today's level; it speaks once two periods were seen and are alike.
-
-    The period is the lag at which the series' autocorrelation peaks, by fast Fourier transform.
-    """
-
-    def __init__(self) -> None:
-        self._history: deque[float] = deque(maxlen=_MOST_HISTORY)
-        self._period: int | None = None
-        self._look_at = 2 * _LEAST_PERIOD
-
-    def take(self, value: float | None, time: float | None) -> None:
-        del time
-        if value is None:
-            value = self.expect(1) or (math.exp(self._history[-1]) if self._history else 0.0)
-        self._history.append(math.log(max(value, 1e-9)))
-        if len(self._history) >= self._look_at:
-            self._look_at = min(math.ceil(self._look_at * _GROWTH), self._look_at + 200)
-            self._period = find_period(np.array(self._history))
-
-    def expect(self, horizon_steps: int) -> float | None:
-        history, period = self._history, self._period
-        if period is None or len(history) < 2 * period:
-            return None
-        ahead = (horizon_steps - 1) % period + 1
-        then = history[len(history) - period + ahead - 1]
-        # The level of the last few values against theirs a period ago.
-        recent = min(3, period)
-        drift = sum(history[-1 - back] - history[-1 - back - period] for back in range(recent)) / recent
-        return math.exp(min(then + drift, 700.0))
-
-
-def find_period(series: np.ndarray) -> int | None:
-    """The period of a series, in steps; None if it has none that was seen twice."""
-    length = len(series)
-    centred = series - series.mean()
-    size = 1 << (2 * length - 1).bit_length()
-    spectrum = np.fft.rfft(centred, size)
-    correlation = np.fft.irfft(spectrum * spectrum.conj(), size)[: length // 2 + 1]
-    if correlation[0] <= 0:
-        return None
-    # Fewer pairs are that far apart: without this, long periods would look weak.
-    correlation = correlation / correlation[0] * length / (length - np.arange(length // 2 + 1))
-    below = np.flatnonzero(correlation < 0)
-    start = max(_LEAST_PERIOD, int(below[0]) if len(below) else length)
-    if start >= len(correlation) - 1:
-        return None
-    highest = float(correlation[start:].max())
-    inner = correlation[1:-1]
-    peaks = 1 + np.flatnonzero((inner > correlation[:-2]) & (inner >= correlation[2:]) & (inner >= _NEARLY * highest))
-    # Multiples of the period are as alike as the period itself: the first of the highest peaks is the one.
-    peaks = peaks[peaks > start]
-    return int(peaks[0]) if len(peaks) and highest >= _ALIKE else None
+# Two values in a row that are so many times farther off than usual, to the same side, are a new level.
+_SHIFT = 5.0
+_USUAL_ERRORS = 20
 
 
 class MixtureModel(Model):
-    """Expects the mean of its models' forecasts, each weighted by its recent absolute errors at that horizon.
+    """Expects the mean of its models' forecasts, each weighted by its recent absolute errors.
 
-    A mean of forecasts is rarely worse than the best of them and never as bad as the worst. (J. M. Bates and
-    C. W. J. Granger, "The Combination of Forecasts", Operational Research Quarterly 20(4), 1969.)
+    Weights fall with a power of a model's discounted loss over that of the best one, so that it comes close to the best
+    of them whatever the scale, and forgets. (N. Cesa-Bianchi and G. Lugosi, "Prediction, Learning, and Games", 2006,
+    sections 2.2 and 2.11; J. M. Bates and C. W. J. Granger, "The Combination of Forecasts", Operational Research
+    Quarterly 20(4), 1969.) When the level shifts, what models had averaged of the old one is forgotten.
     """
 
     def __init__(self) -> None:
         """Start with nothing seen."""
-        self._models: tuple[Model, ...] = (
-            _Level(1.0),
-            _Level(0.6),
-            _Level(0.3),
-            _Level(0.1),
-            _Trend(0.9, 0.2, 0.8),
-            _Trend(0.5, 0.2, 0.9),
-            _Trend(0.3, 0.1, 0.95),
-            _Trend(0.6, 0.3, 1.0),
-            KalmanModel(q_level=1.0, q_trend=0.1, r=10.0, min_points=5),
-            _Season(),
+        self._averages: tuple[Level | Median | Trend, ...] = (
+            *(Level(alpha) for alpha in (0.7, 0.45, 0.25, 0.12, 0.05)),
+            Level(0.1, logarithmic=True),
+            Median(5),
+            Median(21),
+            Trend(0.5, 0.2, 0.9),
+            Trend(0.3, 0.1, 0.95),
+            Trend(0.6, 0.3, 1.0),
         )
-        self._losses = np.full((HORIZONS, len(self._models)), np.nan)
+        self._models: tuple[Model, ...] = (
+            Level(1.0),
+            *self._averages,
+            KalmanModel(q_level=1.0, q_trend=0.1, r=10.0, min_points=5),
+            Season(),
+            Regression((0.5, 0.2, 0.05), with_change=True, horizons=HORIZONS, memory=0.99),
+            Regression((0.2,), with_change=False, horizons=HORIZONS, memory=0.995),
+        )
+        self._prior = np.ones(len(self._models))
+        self._prior[0] = _PRIOR_OF_LAST
+        self._losses = np.zeros((HORIZONS, len(self._models)))
+        self._counts = np.zeros(HORIZONS)
+        self._values = 0.0
+        self._said = np.full((HORIZONS, len(self._models)), np.nan)
         self._past: deque[np.ndarray] = deque(maxlen=HORIZONS)
         self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._errors: deque[float] = deque(maxlen=_USUAL_ERRORS)
+        self._surprise = 0.0
 
     def take(self, value: float | None, time: float | None) -> None:
         """Let every model see the value, and judge what each had said of it."""
-        self._past.append(np.array([self._expectations(step) for step in range(1, HORIZONS + 1)]))
         if value is not None:
+            if self._past:
+                self._judge(value)
+                self._restart_after_shift(value, time)
             self._recent.append(value)
-            for step in range(len(self._past)):
-                self._judge(step, np.abs(self._past[-1 - step][step] - value))
         for model in self._models:
             model.take(value, time)
+        self._said = np.array([self._expectations(step) for step in range(1, HORIZONS + 1)])
+        self._past.append(self._said)
 
     def _expectations(self, horizon_steps: int) -> list[float]:
         most = _MOST_GROWTH * max(self._recent, default=0.0)
         said = (model.expect(horizon_steps) for model in self._models)
         return [math.nan if one is None else min(max(one, 0.0), most) for one in said]
 
-    def _judge(self, step: int, errors: np.ndarray) -> None:
-        losses = self._losses[step]
-        fresh = np.isnan(losses) & ~np.isnan(errors)
-        # A model that joins late starts with the loss of a middling one: it has to earn its weight.
-        if fresh.any():
-            known = losses[~np.isnan(losses)]
-            losses[fresh] = np.median(known) if len(known) else errors[fresh]
-        told = ~np.isnan(errors)
-        losses[told] += _WEIGHT * (errors[told] - losses[told])
+    def _judge(self, value: float) -> None:
+        count = len(self._past)
+        errors = np.abs(np.array([self._past[-1 - step][step] for step in range(count)]) - value)
+        unknown = np.isnan(errors)
+        if unknown.any():
+            # A model that joins late has the loss of a middling one until then: it has to earn its weight.
+            errors = np.where(unknown, np.nanmedian(errors, axis=1, keepdims=True), errors)
+        self._losses[:count] = _MEMORY * self._losses[:count] + errors
+        self._counts[:count] = _MEMORY * self._counts[:count] + 1
+        self._values = _MEMORY * self._values + value
+
+    def _restart_after_shift(self, value: float, time: float | None) -> None:
+        expected = self.expect(1)
+        error = value - expected if expected is not None else 0.0
+        usual = max(float(np.median(self._errors)), _TINY * value) if len(self._errors) >= 3 else math.inf
+        surprise = error if abs(error) > _SHIFT * usual else 0.0
+        if surprise * self._surprise > 0:
+            for model in self._averages:
+                model.forget()
+                model.take(self._recent[-1], time)
+            surprise = 0.0
+        elif not surprise:
+            self._errors.append(abs(error))
+        self._surprise = surprise
 
     def expect(self, horizon_steps: int) -> float | None:
         """The weighted mean of what the models expect."""
-        said = np.array(self._expectations(horizon_steps))
+        said = (
+            self._said[horizon_steps - 1] if horizon_steps <= HORIZONS else np.array(self._expectations(horizon_steps))
+        )
         told = np.isfinite(said)
         if not told.any():
             return None
-        losses = self._losses[min(horizon_steps, HORIZONS) - 1]
-        if np.isnan(losses).all():
-            return float(said[told][0])
-        told &= ~np.isnan(losses)
-        if not told.any():
-            return float(said[np.isfinite(said)][0])
-        best = max(float(losses[told].min()), 1e-12)
-        weights = (best / np.maximum(losses[told], 1e-12)) ** _SHARPNESS
-        return float((weights @ said[told]) / weights.sum())
+        weights = self._weights(min(horizon_steps, HORIZONS) - 1) * told
+        return float(weights @ np.where(told, said, 0.0) / weights.sum())
+
+    def _weights(self, step: int) -> np.ndarray:
+        judged = int(np.count_nonzero(self._counts))
+        if step >= judged:
+            return self._prior
+        losses = np.log(self._losses[:judged] + max(_TINY * self._values, 1e-300))
+        standings = losses - losses.min(axis=1, keepdims=True)
+        standing = (1 - _SHARED) * standings[step] + _SHARED * standings.mean(axis=0)
+        sharpness = _SHARPNESS * self._counts[step] / (self._counts[step] + _CHANCE)
+        weights: np.ndarray = self._prior * np.exp(-sharpness * (standing - standing.min()))
+        return weights

@@ -108,7 +108,7 @@ class SeriesPredictor:
             raise ValueError(f"horizon_steps is {horizon_steps}; a forecast is for at least 1 interval ahead")
         if self._last is None:
             return None
-        return self._uncertainty.around(self._mean(horizon_steps), horizon_steps)
+        return self._uncertainty.around(self._mean, horizon_steps)
 
     def _mean(self, horizon_steps: int) -> float:
         assert self._last is not None  # noqa: S101 - asked only after a first value

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from statistics import NormalDist
+
+import numpy as np
 
 from predictors.base import Forecast
 
@@ -12,83 +16,157 @@ from predictors.base import Forecast
 HORIZONS = 4
 _TAIL = 0.1
 _Z = NormalDist().inv_cdf(1 - _TAIL)
-# Errors that are remembered, and what each older one still counts.
+# Errors and values that are remembered, and what each older one still counts.
 _REMEMBERED = 60
 _FADING = 0.97
+_WEIGHTS = _FADING ** np.arange(_REMEMBERED - 1, -1, -1)
 _LEVEL_WEIGHT = 0.02
 _TINY = 1e-12
 # Errors to expect before there was any, relative to the forecast: normal, with a standard deviation of 15 percent.
 _PRIOR = tuple(0.15 * NormalDist().inv_cdf(p / 10) for p in range(1, 10))
-# How fast the level of a band moves that holds too few or too many values, and how far.
-_PACE = 0.01
-_LOWEST_LEVEL, _HIGHEST_LEVEL = 0.8, 0.99
+# What weighs the ways to tell an edge: the memory of their losses, and how strongly a better one is preferred.
+_MEMORY = 0.98
+_SHARPNESS = 15.0
+_CHANCE = 5.0
+# How far a band that misses a value widens, as a logarithm: at first, by the root of the errors seen, and at the least.
+_FIRST_PACE, _PACE, _LEAST_PACE = 0.2, 2.0, 0.03
+# How far it may widen and narrow in all.
+_WIDEST, _NARROWEST = math.log(3.0), -math.log(2.0)
 # A band is never narrower, relative to the forecast: no series is as certain as a few lucky intervals look.
 _LEAST = 0.005
 
 
-class _Horizon:
-    """Errors at one horizon, relative to the forecast, and the band that holds four of five.
+class _Sample:
+    """Weighted quantiles of the last numbers, of which older ones count less."""
 
-    The band's edges are weighted quantiles of recent errors. Their levels follow adaptive conformal inference
-    (I. Gibbs and E. Candes, "Adaptive Conformal Inference Under Distribution Shift", NeurIPS 2021): whatever the
-    errors' distribution, in the long run one value in ten lies beyond each edge.
+    def __init__(self, start: Iterable[float] = ()) -> None:
+        self._numbers: deque[float] = deque(start, maxlen=_REMEMBERED)
+        self.low = self.high = 0.0
+        if self._numbers:
+            self._measure()
+
+    def add(self, number: float) -> None:
+        self._numbers.append(number)
+        self._measure()
+
+    def _measure(self) -> None:
+        """Quantiles linear between the middles of the weights of the numbers in order."""
+        numbers = np.array(self._numbers)
+        order = numbers.argsort()
+        weights = _WEIGHTS[-len(numbers) :][order]
+        reached = weights.cumsum()
+        ranks = (_TAIL * reached[-1], (1 - _TAIL) * reached[-1])
+        self.low, self.high = np.interp(ranks, reached - weights / 2, numbers[order]).tolist()
+
+
+class _Edge:
+    """One edge of a band: a mean of the ways to tell it, weighed by their pinball losses, then held to its share.
+
+    The band is widened by every value beyond the edge and narrowed by every other, so that in the long run one in ten
+    lies beyond, whatever the errors' distribution. (I. Gibbs and E. Candes, "Adaptive Conformal Inference Under
+    Distribution Shift", NeurIPS 2021; A. N. Angelopoulos, R. F. Barber and S. Bates, "Online conformal prediction with
+    decaying step sizes", ICML 2024.)
     """
 
-    def __init__(self) -> None:
-        self._errors: deque[float] = deque(_PRIOR, maxlen=_REMEMBERED)
-        self._up = self._down = 1 - _TAIL
+    def __init__(self, *, upper: bool) -> None:
+        self._sign = 1.0 if upper else -1.0
+        self._losses: list[float] = []
+        self._seen, self._count = 0, 0.0
+        self._widening = 0.0
+
+    def distance(self, mean: float, ways: list[float]) -> float:
+        """How far the edge is from the mean, before it is held to its share."""
+        weights = self._weights(len(ways))
+        edge = sum(weight * way for weight, way in zip(weights, ways, strict=True)) / sum(weights)
+        return self._sign * (edge - mean)
+
+    def _weights(self, count: int) -> list[float]:
+        if not self._losses:
+            return [1.0] + [0.0] * (count - 1)
+        least = max(min(self._losses), _TINY)
+        sharpness = _SHARPNESS * self._count / (self._count + _CHANCE)
+        return [(least / max(loss, _TINY)) ** sharpness for loss in self._losses]
+
+    @property
+    def factor(self) -> float:
+        return math.exp(self._widening)
+
+    def learn(self, ways: list[float], edge: float, actual: float) -> None:
+        beyond = [self._sign * (actual - way) for way in ways]
+        losses = [max((1 - _TAIL) * one, -_TAIL * one) for one in beyond]
+        before = self._losses or [0.0] * len(ways)
+        self._losses = [_MEMORY * old + new for old, new in zip(before, losses, strict=True)]
+        self._count = _MEMORY * self._count + 1
+        self._seen += 1
+        pace = max(_LEAST_PACE, min(_FIRST_PACE, _PACE / math.sqrt(self._seen)))
+        outside = self._sign * (actual - edge) > 0
+        self._widening += pace * ((1 if outside else 0) - _TAIL)
+        self._widening = min(_WIDEST, max(_NARROWEST, self._widening))
+
+
+@dataclass(slots=True)
+class _Said:
+    """What was said of one value: the forecast, and where each way to tell its edges put them."""
+
+    forecast: Forecast
+    low: list[float]
+    high: list[float]
+
+
+class _Horizon:
+    """Errors at one horizon, and the band that holds four of five values.
+
+    Its edges are told in three ways: by errors in proportion to the forecast, which suit loads that grow; by errors as
+    they are, which suit noise around a level; and by the values themselves, which suit bursts that no mean foretells.
+    """
+
+    def __init__(self, values: _Sample) -> None:
+        self._values = values
+        self._scaled = _Sample(_PRIOR)
+        self._errors = _Sample()
+        self._seen = 0
         self._level = 0.0
-        self._edges = self._measure()
+        self._low, self._high = _Edge(upper=False), _Edge(upper=True)
 
-    def _measure(self) -> tuple[float, float]:
-        weight, weighted = 1.0, []
-        for error in reversed(self._errors):
-            weighted.append((error, weight))
-            weight *= _FADING
-        weighted.sort()
-        total = math.fsum(weight for _, weight in weighted)
-        return _quantile(weighted, (1 - self._down) * total), _quantile(weighted, self._up * total)
-
-    def learn(self, forecast: Forecast, actual: float) -> None:
+    def learn(self, said: _Said, actual: float) -> None:
+        mean = said.forecast.mean
         self._level += _LEVEL_WEIGHT * (actual - self._level) if self._level else actual
-        self._errors.append((actual - forecast.mean) / self._scale(max(forecast.mean, 0.1 * actual, _TINY)))
-        self._up = _moved(self._up, outside=actual > forecast.quantile(1 - _TAIL))
-        self._down = _moved(self._down, outside=actual < forecast.quantile(_TAIL))
-        self._edges = self._measure()
+        if not self._seen:
+            scale = self._scale(mean)
+            self._errors = _Sample(relative * scale for relative in _PRIOR)
+        self._seen += 1
+        self._scaled.add((actual - mean) / self._scale(max(mean, 0.1 * actual, _TINY)))
+        self._errors.add(actual - mean)
+        self._high.learn(said.high, said.forecast.quantile(1 - _TAIL), actual)
+        self._low.learn(said.low, said.forecast.quantile(_TAIL), actual)
 
     def _scale(self, mean: float) -> float:
         """What errors around a mean are in proportion to: neither the mean nor what is usual, but between them."""
         return max(_TINY, math.sqrt(mean * self._level) if self._level else mean)
 
-    @property
-    def widths(self) -> tuple[float, float]:
-        """How far the band reaches below and above the forecast, in proportion to it."""
-        low, high = self._edges
-        return max(_LEAST, -low), max(_LEAST, high)
+    def around(self, mean: float) -> _Said:
+        scale = self._scale(mean)
+        low = [mean + scale * self._scaled.low]
+        high = [mean + scale * self._scaled.high]
+        if self._seen:
+            low += [mean + self._errors.low, self._values.low]
+            high += [mean + self._errors.high, self._values.high]
+        else:
+            # Before there are errors all ways are alike.
+            low, high = low * 3, high * 3
+        least = _LEAST * scale
+        above = max(least, self._high.distance(mean, high)) * self._high.factor
+        below = max(least, self._low.distance(mean, low)) * self._low.factor
+        return _Said(Forecast(mean=mean, std=above / _Z, std_below=below / _Z), low, high)
 
-    def around(self, mean: float, widths: tuple[float, float]) -> Forecast:
-        below, above = widths
-        scale = self._scale(mean) / _Z
-        return Forecast(mean=mean, std=above * scale, std_below=below * scale)
+    def most(self, nearest: Forecast, step: int) -> Forecast:
+        """How wide a band may be so many steps ahead: as a misjudged trend makes it, unless it is seen to miss more.
 
-
-def _quantile(weighted: list[tuple[float, float]], rank: float) -> float:
-    """The value at a rank of weighted values in order, linear between the middles of their weights."""
-    below, last_middle, last = 0.0, 0.0, weighted[0][0]
-    for value, weight in weighted:
-        middle = below + weight / 2
-        if rank <= middle:
-            return (
-                value
-                if middle == last_middle
-                else last + (value - last) * (rank - last_middle) / (middle - last_middle)
-            )
-        below, last_middle, last = below + weight, middle, value
-    return last
-
-
-def _moved(level: float, *, outside: bool) -> float:
-    return min(_HIGHEST_LEVEL, max(_LOWEST_LEVEL, level + _PACE * ((1 if outside else 0) - _TAIL)))
+        A single jump is an error of every forecast made in the steps before it; counted once, as one step ahead, it is
+        an outlier.
+        """
+        above, below = step * self._high.factor, step * self._low.factor
+        return Forecast(nearest.mean, above * nearest.std, below * (nearest.std_below or 0.0))
 
 
 class Uncertainty:
@@ -98,23 +176,37 @@ class Uncertainty:
     """
 
     def __init__(self) -> None:
-        self._horizons = [_Horizon() for _ in range(HORIZONS)]
-        # Newest last: what was forecast for 1, 2, ... steps ahead.
-        self._past: deque[list[Forecast]] = deque(maxlen=HORIZONS)
+        self._values = _Sample()
+        self._horizons = [_Horizon(self._values) for _ in range(HORIZONS)]
+        # Newest last: what was forecast for 1, 2, ... steps ahead; None where it was after a value that is unknown.
+        self._past: deque[list[_Said] | None] = deque(maxlen=HORIZONS)
+        # Intervals since a value was known: forecasts reach back to it.
+        self._blind = 0
 
-    def around(self, mean: float, horizon_steps: int) -> Forecast:
-        """The distribution around a mean so many intervals ahead."""
-        known = min(horizon_steps, HORIZONS)
-        horizon = self._horizons[known - 1]
+    def around(self, mean: Callable[[int], float], horizon_steps: int) -> Forecast:
+        """The distribution around a mean so many intervals ahead.
+
+        Args:
+            mean: The mean so many intervals ahead; those of nearer ones are asked for, too.
+            horizon_steps: How many intervals ahead, counted from the last one that passed.
+        """
+        # Since then it may be longer that a value was known.
+        reach = horizon_steps + self._blind
+        known = min(reach, HORIZONS)
+        means = [mean(min(horizon_steps, max(1, step - self._blind))) for step in range(1, known)]
+        told = self._told([*means, mean(horizon_steps)])[-1]
         # Errors of a random walk grow with the root of the horizon.
-        farther = math.sqrt(horizon_steps / known)
-        # A single jump is an error of every forecast made in the steps before it; counted once, as one step ahead, it
-        # is an outlier, so that errors are not taken to grow faster than those of a trend that was misjudged.
-        widths = tuple(
-            min(width, known * nearest) * farther
-            for width, nearest in zip(horizon.widths, self._horizons[0].widths, strict=True)
-        )
-        return horizon.around(mean, (widths[0], widths[1]))
+        return _wider(told.forecast, math.sqrt(reach / known))
+
+    def _told(self, means: list[float]) -> list[_Said]:
+        """What is said of the next values; the farther, the less certain, whatever chance the errors have had."""
+        told: list[_Said] = []
+        for step, (mean, horizon) in enumerate(zip(means, self._horizons, strict=False), start=1):
+            said = horizon.around(mean)
+            if told:
+                said.forecast = _bounded(said.forecast, told[-1].forecast, horizon.most(told[0].forecast, step))
+            told.append(said)
+        return told
 
     def learn(self, means: list[float], actual: float | None) -> None:
         """Take in the next value.
@@ -123,8 +215,23 @@ class Uncertainty:
             means: What was expected before it came, for 1, 2, ... HORIZONS steps ahead.
             actual: The value; None if it is unknown.
         """
-        self._past.append([self.around(mean, step) for step, mean in enumerate(means, start=1)])
+        self._past.append(None if self._blind else self._told(means))
         if actual is None:
+            self._blind += 1
             return
+        self._blind = 0
         for step, horizon in enumerate(self._horizons[: len(self._past)]):
-            horizon.learn(self._past[-1 - step][step], actual)
+            said = self._past[-1 - step]
+            if said is not None:
+                horizon.learn(said[step], actual)
+        self._values.add(actual)
+
+
+def _wider(forecast: Forecast, factor: float) -> Forecast:
+    return Forecast(forecast.mean, factor * forecast.std, factor * (forecast.std_below or 0.0))
+
+
+def _bounded(forecast: Forecast, least: Forecast, most: Forecast) -> Forecast:
+    above = max(least.std, min(most.std, forecast.std))
+    below = max(least.std_below or 0.0, min(most.std_below or 0.0, forecast.std_below or 0.0))
+    return Forecast(forecast.mean, above, below)

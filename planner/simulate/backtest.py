@@ -97,7 +97,7 @@ def read_series(path: Path, interval_s: float) -> dict[str, list[float | None]]:
     """
     if path.suffix == ".csv":
         return _resampled(path, interval_s)
-    intervals = Trace(path).intervals(interval_s)
+    intervals = Trace(path).intervals(interval_s, whole=True)
     return {
         "requests": [float(one.requests) for one in intervals],
         "isl": [one.isl for one in intervals],

@@ -15,6 +15,8 @@ from pydantic_core import from_json
 
 _FIELDS = ("timestamp", "input_length", "output_length")
 _NAMED_LINES = 5
+# A last interval is whole if requests came until so shortly before its end, as a share of its length.
+_LAST_SHARE = 0.05
 
 
 class TraceError(Exception):
@@ -105,24 +107,32 @@ class Trace:
         if len(self.bad_line_numbers) < _NAMED_LINES:
             self.bad_line_numbers.append(number)
 
-    def intervals(self, interval_s: float) -> list[TraceInterval]:
+    def intervals(self, interval_s: float, *, whole: bool = False) -> list[TraceInterval]:
         """The trace by intervals, silent ones included, from the one with the first request to the one with the last.
 
         Requests may stand in any order.
+
+        Args:
+            interval_s: Length of an interval, seconds.
+            whole: Whether the first interval begins with the first request, whatever its time, and the last one is
+                left out if the trace ends before it does, so that none is of less time than the others.
 
         Raises:
             TraceError: The file cannot be read, or no line of it is a request.
         """
         totals: dict[int, list[float]] = {}
+        origin, last = None if whole else 0.0, 0.0
         for request in self:
-            total = totals.setdefault(int(request.time_s // interval_s), [0, 0.0, 0.0])
+            origin = request.time_s if origin is None else origin
+            last = max(last, request.time_s)
+            total = totals.setdefault(int((request.time_s - origin) // interval_s), [0, 0.0, 0.0])
             total[0] += 1
             total[1] += request.isl
             total[2] += request.osl
-        first = min(totals)
-        return [
-            _interval((index - first + 1) * interval_s, totals.get(index)) for index in range(first, max(totals) + 1)
-        ]
+        first, end = min(totals), max(totals) + 1
+        if whole and origin is not None and last < origin + (end - _LAST_SHARE) * interval_s and end - first > 1:
+            end -= 1
+        return [_interval((index - first + 1) * interval_s, totals.get(index)) for index in range(first, end)]
 
     @property
     def complaint(self) -> str | None:

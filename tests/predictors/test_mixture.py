@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from predictors import InlineFitter, PredictorOptions, make_predictor
-from predictors.mixture import find_period
+from predictors.season import find_period
 
 STEP_S = 60.0
 
@@ -63,12 +65,52 @@ def test_no_period_is_seen_where_there_is_none(series):
     assert found is None or found > 20
 
 
-@pytest.mark.parametrize("factor", [0.3, 3.0])
-def test_level_shifts_are_followed_within_three_intervals(factor):
-    series = noisy_level(6, 100)
-    series = [value * 0.5 + 50 for value in series] + [100.0 * factor] * 4
-    predictor, _ = run("auto", series)
+@given(st.floats(0.1, 20).filter(lambda factor: not 0.6 < factor < 1.6), st.integers(0, 999), st.integers(20, 90))
+@settings(max_examples=25, deadline=None)
+def test_level_shifts_are_followed_within_three_intervals(factor, seed, length):
+    level = 100 * np.exp(0.05 * np.random.default_rng(seed).normal(size=length + 3))
+    level[length:] *= factor
+    predictor, _ = run("auto", level.tolist())
     assert predictor.forecast().mean == pytest.approx(100 * factor, rel=0.25)
+
+
+@given(st.sampled_from([None, 0.0]), st.integers(1, 40), st.integers(0, 999))
+@settings(max_examples=20, deadline=None)
+def test_an_outage_is_over_when_it_is_over(value, length, seed):
+    level = (100 * np.exp(0.05 * np.random.default_rng(seed).normal(size=103))).tolist()
+    outage = [value] * length
+    predictor, _ = run("auto", level[:100] + outage + level[100:])
+    assert predictor.forecast().mean == pytest.approx(100, rel=0.25)
+
+
+def test_a_band_is_as_narrow_as_before_some_time_after_an_outage():
+    level = (100 * np.exp(0.05 * np.random.default_rng(3).normal(size=400))).tolist()
+    spared, _ = run("auto", level)
+    struck, _ = run("auto", level[:200] + [0.0] * 10 + level[200:])
+    assert struck.forecast().std <= 2 * spared.forecast().std
+
+
+def test_a_burst_is_no_new_level():
+    level = (100 * np.exp(0.05 * np.random.default_rng(4).normal(size=60))).tolist()
+    predictor, _ = run("auto", [*level, 900.0, level[0]])
+    assert predictor.forecast().mean < 150
+
+
+def test_who_cannot_see_is_less_certain():
+    predictor, _ = run("auto", noisy_level(9, 100))
+    seeing = predictor.forecast(2)
+    predictor.observe(None)
+    assert predictor.forecast(1).std == pytest.approx(seeing.std, rel=0.01)
+    for _ in range(10):
+        predictor.observe(None)
+    assert predictor.forecast(1).std > seeing.std
+
+
+@pytest.mark.parametrize("steps", [3, 4])
+def test_levels_that_last_some_intervals_are_known_for_what_they_are(steps):
+    levels = np.repeat(100 * np.exp(0.4 * np.random.default_rng(5).normal(size=120 // steps)), steps)
+    series = (levels * np.exp(0.01 * np.random.default_rng(6).normal(size=120))).tolist()
+    assert wape(run("auto", series)[1]) <= 1.1 * wape(run("constant", series)[1]), "also in a short series"
 
 
 def test_a_gap_does_not_poison_what_follows():

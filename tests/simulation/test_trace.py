@@ -31,6 +31,19 @@ def test_order_does_not_matter(tmp_path):
     assert Trace(forward).intervals(60) == Trace(backward).intervals(60)
 
 
+def test_whole_intervals_begin_with_the_first_request_and_end_before_the_trace_does(tmp_path):
+    path = tmp_path / "trace.jsonl"
+    path.write_text("\n".join(line(ms) for ms in (70_000, 125_000, 135_000, 189_000, 200_000)))
+    assert [one.requests for one in Trace(path).intervals(60)] == [1, 2, 2], "by the clock"
+    assert [one.requests for one in Trace(path).intervals(60, whole=True)] == [2, 2]
+
+
+def test_a_last_interval_that_is_all_but_over_is_whole(tmp_path):
+    path = tmp_path / "trace.jsonl"
+    path.write_text("\n".join(line(ms) for ms in (0, 61_000, 119_000)))
+    assert [one.requests for one in Trace(path).intervals(60, whole=True)] == [1, 2]
+
+
 def test_bad_lines_are_counted_and_named(tmp_path):
     path = tmp_path / "trace.jsonl"
     bad = ["{", "[]", '{"timestamp": 1}', line(-5), line(5, isl=0), line(5, isl="x"), '{"timestamp": NaN, "a": 1}']
