@@ -147,14 +147,21 @@ async def test_workers_follow_the_load_and_stay_while_prometheus_is_away(prometh
             await until(decided)
             assert serving() == (1, 1)
 
+            async def foreseen():
+                """The forecast of each of the last decisions, requests per second."""
+                newest = (await daemon.decisions())[-3:]
+                return [one["explanation"]["forecast"]["requests"] / INTERVAL_S for one in newest]
+
+            async def settled():
+                return await foreseen() == [pytest.approx(30.0, rel=0.2)] * 3
+
             load.rps = 30.0
             await until(lambda: grown(serving()))
+            await until(settled)
 
             standin.restart_frontend(0)
             await until_decisions(daemon, 3)
-            for one in (await daemon.decisions())[-3:]:
-                rate_rps = one["explanation"]["forecast"]["requests"] / INTERVAL_S
-                assert rate_rps == pytest.approx(30.0, rel=0.2), "a restart is no change of load"
+            assert await settled(), f"a restart is no change of load: {await foreseen()}"
 
             await server.stop()
             load.rps = 2.0

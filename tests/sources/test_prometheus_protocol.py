@@ -89,7 +89,7 @@ async def connect(clock):
             url=url,
             mapping=load_mapping("dynamo"),
             now=clock.now,
-            timeout_s=0.5,
+            timeout_s=2.0,
             credentials=Credentials(**credentials),
         )
         sources.append(source)
@@ -111,7 +111,7 @@ BAD_ANSWERS = [
     (lambda _: whole("[]"), "no success"),
     (lambda _: whole('{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}'), "no instant vector"),
     (lambda _: whole('{"status":"success","data":{"result":[{"metric":{},"values":[]}]}}'), "no instant vector"),
-    (lambda _: asyncio.sleep(3), "no answer within 0.5 s"),
+    (lambda _: asyncio.sleep(3), "no answer within 2 s"),
 ]
 
 
