@@ -22,6 +22,8 @@ from predictors import MODELS, Forecast, InlineFitter, PredictorOptions, make_pr
 
 SERIES = ("requests", "isl", "osl")
 _TAIL = 0.9
+# Intervals made of rows may be so much longer or shorter than asked for.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +109,14 @@ def read_series(path: Path, interval_s: float) -> dict[str, list[float | None]]:
 
 def _resampled(path: Path, interval_s: float) -> dict[str, list[float | None]]:
     spans = read_rates(path)
-    if spans[0].length_s < interval_s * 0.999:
-        group = max(1, round(interval_s / spans[0].length_s))
-        chunks = [spans[at : at + group] for at in range(0, len(spans), group)]
-    else:
-        chunks = [[span] for span in spans]
+    length_s = spans[0].length_s
+    group = round(interval_s / length_s)
+    if group < 1 or abs(group * length_s - interval_s) > _ROUNDING * interval_s:
+        raise TraceError(
+            f"{path}: its rows are {length_s:g} s long, from which no intervals of {interval_s:g} s can be made; "
+            f"give --adjustment-interval {max(1, group) * length_s:g}"
+        )
+    chunks = [spans[at : at + group] for at in range(0, len(spans) - group + 1, group)]
     requests, isl, osl = list[float | None](), list[float | None](), list[float | None]()
     for chunk in chunks:
         counts = [span.rate_rps * span.length_s for span in chunk]

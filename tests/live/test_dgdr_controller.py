@@ -381,5 +381,6 @@ async def test_without_a_right_it_ends_and_names_the_rule(kube_api_server, names
     code = await asyncio.to_thread(controller.process.wait, 60)
     assert code == 2
     shown = controller.log_file.read_text(encoding="utf-8")
-    assert "no right to create jobs: engines cannot be measured" in shown
+    assert "no right to create jobs in" in shown
+    assert "engines cannot be measured: add to its role the rule" in shown
     assert '{apiGroups: ["batch"], resources: [jobs], verbs: [create]}' in shown

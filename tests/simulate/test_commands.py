@@ -118,11 +118,13 @@ def test_a_backtest_prints_a_table_and_leaves_a_plot(trace, tmp_path):
     [
         (["--predictors", "magic"], "'magic' is unknown; accepted are auto, constant"),
         (["--horizons", "0"], "expected whole numbers from 1 to 100"),
+        (["--adjustment-interval", 60], "600 s long, from which no intervals of 60 s can be made"),
+        (["--adjustment-interval", 900], "give --adjustment-interval 1200"),
     ],
 )
 def test_a_backtest_names_bad_input(trace, arguments, complaint):
     refused = run("forecast", "--trace", trace, *arguments)
-    assert refused.returncode == 2
+    assert refused.returncode == 2, refused.stdout
     assert complaint in refused.stderr
 
 

@@ -18,6 +18,7 @@ from connectors.kubernetes import Access, KubernetesApi, KubernetesLeases
 from connectors.kubernetes.rights import Right, missing
 from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
 from planner.dgdr.controller.controller import Controller, ControllerOptions
+from planner.dgdr.controller.issues import NO_RIGHT
 from planner.dgdr.controller.metrics import ControllerMetrics
 from planner.dgdr.controller.rights import CONTROLLER_LEASE_RIGHTS, CONTROLLER_RIGHTS
 from planner.log import get_logger, logging_to
@@ -129,21 +130,18 @@ async def _look_at_rights(api: KubernetesApi, namespace: str | None, elects_in: 
         ConnectorError: One is missing without which requests cannot be taken care of.
     """
     where = f"in namespace {namespace}" if namespace else "in all namespaces"
-    fatal = [f"{_complaint(right)} {where}" for right in await _lacking(api, namespace) if right.essential]
+    found = await missing(api, namespace or "", CONTROLLER_RIGHTS, {})
+    for right in found:
+        if not right.essential:
+            log.warning(_complaint(right, where))
+    fatal = [_complaint(right, where) for right in found if right.essential]
     if elects_in is not None:
         without = await missing(api, elects_in, CONTROLLER_LEASE_RIGHTS, {})
-        fatal += [f"{_complaint(right)} in namespace {elects_in}" for right in without]
+        fatal += [_complaint(right, f"in namespace {elects_in}") for right in without]
     if fatal:
         raise ConnectorError("\n".join(fatal))
 
 
-async def _lacking(api: KubernetesApi, namespace: str | None) -> list[Right]:
-    found = await missing(api, namespace or "", CONTROLLER_RIGHTS, {})
-    for right in found:
-        if not right.essential:
-            log.warning(_complaint(right))
-    return found
-
-
-def _complaint(right: Right) -> str:
-    return f"no right to {right.verb} {right.what}: {right.without}. Add to the controller's role the rule {right.rule}"
+def _complaint(right: Right, where: str) -> str:
+    named = {"verb": right.verb, "what": right.what, "without": right.without, "rule": right.rule}
+    return str(NO_RIGHT.error(**named, where=where))

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from planner.dgdr.issues import DeployingError, Issue, ProfilingError, RequestError
+from planner.dgdr.issues import DeployingError, DgdrError, Issue, ProfilingError, RequestError
 
 _AGAIN = "delete the request and create it again"
+NO_RIGHT = Issue(
+    DgdrError,
+    "the controller has no right to {verb} {what} {where}: {without}",
+    "add to its role the rule {rule}",
+    {
+        "verb": "create",
+        "what": "jobs",
+        "where": "in namespace serving",
+        "without": "engines cannot be measured",
+        "rule": "{apiGroups: [batch], resources: [jobs], verbs: [create]}",
+    },
+)
 NO_CONFIG_MAP = Issue(
     RequestError,
     "the request refers to ConfigMap {name}, which namespace {namespace} does not have",
