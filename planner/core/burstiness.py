@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from planner.core.observation import Observation
 
 _WEIGHT = 0.05
-_LOWEST, _HIGHEST = 1.0, 100.0
+_LOWEST, _HIGHEST = 1.0, 1000.0
 _MOST_IN_QUEUES = 20.0
 # One pair of windows says little, however far apart they are: a step of the load is no burst.
-_MOST_SEEN = 100.0
+_MOST_SEEN = 1000.0
 # Longer windows speak of how the load changes, not of how it comes.
 _LONGEST_WINDOW_S = 30.0
 _LEAST_ARRIVALS = 10.0
