@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 from itertools import pairwise
 
 import pytest
@@ -71,7 +72,7 @@ def test_the_command_says_nothing_differs_with_the_recorded_settings(command, re
     code, out, _ = command("replay", "--history", recorded)
     assert code == 0
     assert "With the settings that were recorded." in out
-    assert "\n0 of 3" in out
+    assert re.search(r"\n0 of \d{3} ", out)
 
 
 def test_the_command_shows_what_differs(command, recorded, tmp_path):

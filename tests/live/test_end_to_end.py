@@ -149,8 +149,8 @@ async def test_workers_follow_the_load_and_stay_while_prometheus_is_away(prometh
 
             async def foreseen():
                 """The forecast of each of the last decisions, requests per second."""
-                newest = (await daemon.decisions())[-3:]
-                return [one["explanation"]["forecast"]["requests"] / INTERVAL_S for one in newest]
+                newest = [one["explanation"]["forecast"] for one in (await daemon.decisions())[-3:]]
+                return [load["requests"] / INTERVAL_S if load else None for load in newest]
 
             async def settled():
                 return await foreseen() == [pytest.approx(30.0, rel=0.2)] * 3
