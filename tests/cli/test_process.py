@@ -115,13 +115,11 @@ def test_the_ports_that_the_dynamo_operator_knows_are_served(start, free_port):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_within_a_second(start, number):
-    process = start()
+def test_a_signal_ends_it_well_before_the_next_adjustment(start, number):
+    process = start("--adjustment-interval", "600", "--reaction-interval", "0")
     log_until(process, "No scaling needed")
-    begin = time.monotonic()
     process.send_signal(number)
     assert process.wait(timeout=PATIENCE_S) == 0
-    assert time.monotonic() - begin < 1.5
     assert "planner stopped" in process.stdout.read()
 
 
