@@ -19,7 +19,8 @@ from planner.settings import Settings
 from planner.sources.base import Source
 
 if TYPE_CHECKING:
-    from connectors.kubernetes import KubernetesApi, Wanted
+    from connectors.election import Elector
+    from connectors.kubernetes import KubernetesApi, KubernetesLeases, Wanted
     from connectors.virtual.store import VirtualStore
     from planner.dashboard.server import DashboardServer
     from planner.report.history import History
@@ -223,13 +224,12 @@ def _kubernetes(settings: Settings, now: Now) -> Connector:
     return _elected(settings, now, api, wanted)
 
 
-def _elected(settings: Settings, now: Now, api: KubernetesApi, wanted: Wanted) -> Connector:
-    from connectors.elected import ElectedConnector  # noqa: PLC0415
+def make_elector(settings: Settings, leases: KubernetesLeases, now: Now) -> Elector:
+    """The candidate of this process for a lease, in the times of ``--leader-elect-...``."""
     from connectors.election import ElectionTimes, Elector, uptime  # noqa: PLC0415
-    from connectors.kubernetes import KubernetesConnector, KubernetesLeases  # noqa: PLC0415
 
-    elector = Elector(
-        KubernetesLeases(api, lambda: wanted.lease(*connector.place)),
+    return Elector(
+        leases,
         f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:12]}",
         ElectionTimes(
             duration_s=settings.leader_elect_lease_duration,
@@ -241,6 +241,13 @@ def _elected(settings: Settings, now: Now, api: KubernetesApi, wanted: Wanted) -
         sleep=asyncio.sleep,
         random=random.random,
     )
+
+
+def _elected(settings: Settings, now: Now, api: KubernetesApi, wanted: Wanted) -> Connector:
+    from connectors.elected import ElectedConnector  # noqa: PLC0415
+    from connectors.kubernetes import KubernetesConnector, KubernetesLeases  # noqa: PLC0415
+
+    elector = make_elector(settings, KubernetesLeases(api, lambda: wanted.lease(*connector.place)), now)
     connector = KubernetesConnector(api, wanted, now=now, fence=elector)
     return ElectedConnector(connector, elector)
 

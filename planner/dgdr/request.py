@@ -23,7 +23,7 @@ Backend = Literal["auto", "vllm", "sglang", "trtllm"]
 Version = Literal["v1alpha1", "v1beta1"]
 
 _ALPHA = ("profilingConfig", "deploymentOverrides", "useMocker", "enableGpuDiscovery")
-_BETA = (
+BETA_FIELDS = (
     "image",
     "runtimeVersionOverride",
     "modelCache",
@@ -287,7 +287,7 @@ def _version(manifest: Mapping[str, Any]) -> Version:
 
 def _shape(spec: Section, version: Version) -> tuple[Version, list[str]]:
     """The version whose fields a specification has; the one it claims is wrong where a server does not convert."""
-    alpha, beta = _there(spec, _ALPHA), _there(spec, _BETA)
+    alpha, beta = _there(spec, _ALPHA), _there(spec, BETA_FIELDS)
     if alpha and beta:
         raise issues.MIXED_SHAPES.error(alpha=", ".join(alpha), beta=", ".join(beta))
     shape: Version = "v1alpha1" if alpha else "v1beta1" if beta else version

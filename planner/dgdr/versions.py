@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.dgdr import issues
 from planner.dgdr.options import read_options
-from planner.dgdr.request import ConfigMapRef, Hardware, ModelCache, Overrides, Sla, Sweep, check_names
+from planner.dgdr.request import BETA_FIELDS, ConfigMapRef, Hardware, ModelCache, Overrides, Sla, Sweep, check_names
 from planner.dgdr.section import Section
 from planner.settings import Settings
 
@@ -20,19 +20,6 @@ _SLA_FIELDS = ("isl", "osl", "ttft", "itl")
 _CONFIG_FIELDS = ("sla", "sweep", "planner", "hardware")
 _SWEEP_FIELDS = ("useAiConfigurator", "aicSystem", "aicHfId", "aicBackendVersion", "aicModelName")
 _HARDWARE_FIELDS = ("gpuType", "numGpusPerNode", "minNumGpusPerEngine", "maxNumGpusPerEngine")
-
-_BETA_FIELDS = (
-    *_COMMON,
-    "image",
-    "runtimeVersionOverride",
-    "modelCache",
-    "hardware",
-    "workload",
-    "sla",
-    "overrides",
-    "features",
-    "searchStrategy",
-)
 # By a server that stores v1alpha1 and does not convert.
 _FILLED_IN = ("useMocker", "enableGpuDiscovery")
 _BETA_HARDWARE = ("gpuSku", "vramMb", "totalGpus", "numGpusPerNode", "interconnect", "rdma")
@@ -96,7 +83,7 @@ def read_alpha(spec: Section, notes: list[str]) -> dict[str, Any]:
 
 def read_beta(spec: Section, notes: list[str]) -> dict[str, Any]:
     """The fields of v1beta1; arguments and errors as of ``read_alpha``."""
-    spec.refuse_unknown((*_BETA_FIELDS, *(key for key in _FILLED_IN if spec.raw(key) is False)))
+    spec.refuse_unknown((*_COMMON, *BETA_FIELDS, *(key for key in _FILLED_IN if spec.raw(key) is False)))
     hardware, features, overrides = spec.section("hardware"), spec.section("features"), spec.section("overrides")
     hardware.refuse_unknown(_BETA_HARDWARE)
     features.refuse_unknown(_BETA_FEATURES)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import random
 import signal
-import socket
 import sys
 import time
-import uuid
 
 from connectors.base import ConnectorError
-from connectors.election import ElectionTimes, Elector, Fence, uptime
+from connectors.election import Elector, Fence
 from connectors.kubernetes import Access, KubernetesApi, KubernetesLeases
 from connectors.kubernetes.rights import Right, missing
+from planner.assembly import make_elector
 from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
 from planner.dgdr.controller.controller import Controller, ControllerOptions
 from planner.dgdr.controller.issues import NO_RIGHT
@@ -108,19 +105,7 @@ def _elector(settings: Settings, api: KubernetesApi, namespace: str, name: str) 
         settings.leader_elect_resource_namespace or namespace,
         settings.leader_elect_resource_name or f"{LEASE}-{name}".lower(),
     )
-    return Elector(
-        KubernetesLeases(api, lambda: place),
-        f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:12]}",
-        ElectionTimes(
-            duration_s=settings.leader_elect_lease_duration,
-            deadline_s=settings.leader_elect_renew_deadline,
-            retry_s=settings.leader_elect_retry_period,
-        ),
-        monotonic=uptime,
-        now=time.time,
-        sleep=asyncio.sleep,
-        random=random.random,
-    )
+    return make_elector(settings, KubernetesLeases(api, lambda: place), time.time)
 
 
 async def _look_at_rights(api: KubernetesApi, namespace: str | None, elects_in: str | None) -> None:

@@ -4,15 +4,6 @@ import pytest
 
 from connectors.kubernetes import Access, KubernetesApi
 from tests.dgdr.controller.world import World
-from tests.kubernetes.fake import FakeApiServer
-
-
-@pytest.fixture
-async def fake():
-    server = FakeApiServer()
-    await server.start()
-    yield server
-    await server.stop()
 
 
 @pytest.fixture

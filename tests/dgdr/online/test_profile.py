@@ -15,21 +15,12 @@ from planner.dgdr.ownership import NAME, NAMESPACE, TRIAL, Owner, labels_of
 from planner.dgdr.result import MANIFESTS, PROGRESS, Result
 from profiles import read_data
 from tests.dgdr.controller.world import World, alpha
-from tests.kubernetes.fake import FakeApiServer
 from tests.profiles.making.conftest import StandIn
 
 QUICK = [
     *("--prefill-points", "3", "--context-points", "2", "--batch-points", "2", "--isl-range", "100,800"),
     *("--log-level", "info", "--log-format", "json"),
 ]
-
-
-@pytest.fixture
-async def fake():
-    server = FakeApiServer()
-    await server.start()
-    yield server
-    await server.stop()
 
 
 @pytest.fixture

@@ -1,0 +1,3 @@
+from tests.kubernetes.conftest import fake
+
+__all__ = ["fake"]
