@@ -11,25 +11,23 @@ class GpuMeter:
 
     Between two readings the earlier one holds. A worker uses its GPUs from when it starts until it has drained, so
     pending and draining ones count. A pool that cannot be seen is taken to be as it was last seen.
+
+    Attributes:
+        engine_gpus: GPUs of one prefill and of one decode worker.
+        gpu_hours: What was used so far.
     """
 
-    def __init__(self, *, prefill_gpus: int, decode_gpus: int) -> None:
-        """Start at zero.
-
-        Args:
-            prefill_gpus: GPUs of one prefill worker.
-            decode_gpus: GPUs of one decode worker.
-        """
+    def __init__(self, engine_gpus: tuple[int, int]) -> None:
+        self.engine_gpus = engine_gpus
         self.gpu_hours = 0.0
-        self._prefill_gpus = prefill_gpus
-        self._decode_gpus = decode_gpus
         self._last = WorkerCounts()
         self._time: float | None = None
 
     @property
     def gpus(self) -> int:
         """GPUs in use at the last reading."""
-        return _present(self._last.prefill) * self._prefill_gpus + _present(self._last.decode) * self._decode_gpus
+        prefill_gpus, decode_gpus = self.engine_gpus
+        return _present(self._last.prefill) * prefill_gpus + _present(self._last.decode) * decode_gpus
 
     def read(self, time: float, counts: WorkerCounts) -> None:
         """Account for the time since the last reading.

@@ -7,8 +7,9 @@ from planner.settings.engine import EngineOptions
 from planner.settings.kubernetes import ClusterOptions, KubernetesOptions
 from planner.settings.options import OptionGroup, extra, flag
 from planner.settings.profile import ProfileOptions
+from planner.settings.reload import Reload
 from planner.settings.report import ReportOptions
-from planner.settings.settings import GROUPS, Found, Settings, environment_names, from_environment, reloadable_names
+from planner.settings.settings import GROUPS, Found, Settings, environment_names, from_environment
 from planner.settings.source import SourceOptions
 from planner.settings.targets import TargetOptions
 from planner.settings.virtual import VirtualOptions
@@ -24,6 +25,7 @@ __all__ = [
     "KubernetesOptions",
     "OptionGroup",
     "ProfileOptions",
+    "Reload",
     "ReportOptions",
     "Settings",
     "SourceOptions",
@@ -33,5 +35,4 @@ __all__ = [
     "extra",
     "flag",
     "from_environment",
-    "reloadable_names",
 ]

@@ -36,19 +36,12 @@ async def test_the_first_adjustment_is_at_once_and_the_cadence_does_not_drift(ma
     start = clock.now()
 
     async def slow():
+        begun.append(clock.now() - start)
         clock.time += 7.3
         return Observation(time=clock.now(), interval=60.0, requests_started=60)
 
-    daemon = make_daemon([slow] * 5)
     begun = []
-    tick = daemon.tick
-
-    async def noted():
-        begun.append(clock.now() - start)
-        return await tick()
-
-    daemon.tick = noted
-    await run(daemon)
+    await run(make_daemon([slow] * 5))
     assert begun == [0, 60, 120, 180, 240]
 
 
@@ -149,6 +142,19 @@ async def test_source_and_connector_are_closed_whatever_happens(make_daemon, led
     assert ledger.closed
 
 
+async def test_a_part_that_cannot_be_closed_keeps_none_of_the_others_open(make_daemon, ledger):
+    daemon = make_daemon([60])
+
+    async def refuse():
+        raise ConnectorError("stuck")
+
+    ledger.close = refuse
+    with pytest.raises(ConnectorError, match="stuck"):
+        async with daemon:
+            pass
+    assert daemon.source.closed
+
+
 async def test_a_start_that_fails_lets_go_of_what_was_taken(make_daemon, ledger):
     daemon = make_daemon([60])
 
@@ -197,12 +203,12 @@ async def test_a_new_interval_takes_effect(make_daemon, unused_settings, clock):
 
 async def test_health_tells_a_stuck_loop(make_daemon, clock):
     daemon = make_daemon([60])
-    assert daemon._not_ready() == "no adjustment made yet"
+    assert daemon.not_ready() == "no adjustment made yet"
     await run(daemon)
-    assert daemon._not_ready() is None
-    assert daemon._trouble() is None
+    assert daemon.not_ready() is None
+    assert daemon.trouble() is None
     clock.time += 200
-    assert daemon._trouble() == "no adjustment for 200 s"
+    assert daemon.trouble() == "no adjustment for 200 s"
 
 
 class TestReactions:
@@ -253,7 +259,7 @@ async def test_it_is_not_ready_before_its_own_first_adjustment(make_daemon, tmp_
     await run(make_daemon([60], store=HistoryStore(tmp_path / "history.sqlite")))
     daemon = make_daemon([60], store=HistoryStore(tmp_path / "history.sqlite"))
     async with daemon:
-        assert daemon._not_ready() == "no adjustment made yet"
+        assert daemon.not_ready() == "no adjustment made yet"
 
 
 async def test_reactions_are_in_the_history(make_daemon, ledger):

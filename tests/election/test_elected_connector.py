@@ -225,7 +225,7 @@ async def test_a_standby_stays_warm_is_ready_and_acts_once_it_leads(take_part):
     assert record.applied.outcome is Outcome.STANDBY
     assert record.decision.explanation.forecast.requests == pytest.approx(3000, rel=0.2)
     assert daemon.metrics.registry.get_sample_value("sla_planner_leader") == 0
-    assert daemon._not_ready() is None, "standing by is doing its work"
+    assert daemon.not_ready() is None, "standing by is doing its work"
     assert hands.changes == []
     await leader.close()
     await until(lambda: standby.leading)

@@ -6,7 +6,7 @@ from planner.report.gpu_hours import GpuMeter
 
 
 def test_gpu_hours_are_the_area_under_the_workers():
-    meter = GpuMeter(prefill_gpus=1, decode_gpus=4)
+    meter = GpuMeter((1, 4))
     meter.read(0.0, WorkerCounts(prefill=Workers(2), decode=Workers(1)))
     assert meter.gpu_hours == 0
     meter.read(1800.0, WorkerCounts(prefill=Workers(1, draining=1), decode=Workers(1, pending=1)))
@@ -17,7 +17,7 @@ def test_gpu_hours_are_the_area_under_the_workers():
 
 
 def test_a_pool_that_cannot_be_seen_is_as_it_was_last():
-    meter = GpuMeter(prefill_gpus=1, decode_gpus=1)
+    meter = GpuMeter((1, 1))
     meter.read(0.0, WorkerCounts(prefill=Workers(2), decode=Workers(3)))
     meter.read(3600.0, WorkerCounts(decode=Workers(1)))
     meter.read(7200.0, WorkerCounts())
@@ -25,7 +25,7 @@ def test_a_pool_that_cannot_be_seen_is_as_it_was_last():
 
 
 def test_a_clock_that_steps_back_takes_nothing_away():
-    meter = GpuMeter(prefill_gpus=1, decode_gpus=1)
+    meter = GpuMeter((1, 1))
     meter.read(3600.0, WorkerCounts(prefill=Workers(1)))
     meter.read(0.0, WorkerCounts(prefill=Workers(1)))
     assert meter.gpu_hours == 0

@@ -33,7 +33,7 @@ DYNAMO_0_9 = [
 ]
 
 # Half an hour with three workers.
-METER = GpuMeter(prefill_gpus=1, decode_gpus=1)
+METER = GpuMeter((1, 1))
 for _time in (0.0, 1800.0):
     METER.read(_time, WorkerCounts(prefill=Workers(1), decode=Workers(2)))
 
