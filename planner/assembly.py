@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from planner.dashboard.server import DashboardServer
     from planner.report.history import History
     from planner.report.store import HistoryStore
-    from planner.sources.prometheus import PrometheusSource
+    from planner.sources.prometheus import PrometheusApi, PrometheusSource
 
 Now = Callable[[], float]
 
@@ -43,17 +43,16 @@ def make_source(settings: Settings, now: Now) -> Source:
     return SOURCES[settings.metrics_source](settings, now)
 
 
-def make_prometheus_source(settings: Settings, now: Now) -> PrometheusSource:
-    """The Prometheus server that the settings name; see ``make_source``."""
-    from planner.sources.mapping import load_mapping  # noqa: PLC0415 - only the source in use is imported
-    from planner.sources.prometheus import Credentials, PrometheusSource  # noqa: PLC0415
+def make_prometheus_api(settings: Settings) -> PrometheusApi:
+    """The Prometheus server that the settings name; nothing is asked yet.
 
-    return PrometheusSource(
-        url=settings.metric_pulling_prometheus_endpoint,
-        mapping=load_mapping(settings.metrics_preset, settings.metrics_mapping),
-        now=now,
-        model_name=settings.model_name,
-        namespace=settings.namespace,
+    Raises:
+        SourceError: A CA file cannot be loaded.
+    """
+    from planner.sources.prometheus import Credentials, PrometheusApi  # noqa: PLC0415 - only the source in use
+
+    return PrometheusApi(
+        settings.metric_pulling_prometheus_endpoint,
         timeout_s=settings.metrics_timeout,
         credentials=Credentials(
             bearer_token=_reveal(settings.prometheus_bearer_token),
@@ -63,6 +62,20 @@ def make_prometheus_source(settings: Settings, now: Now) -> PrometheusSource:
             ca_file=settings.prometheus_ca_file,
             verify=not settings.prometheus_skip_tls_verify,
         ),
+    )
+
+
+def make_prometheus_source(settings: Settings, now: Now, api: PrometheusApi | None = None) -> PrometheusSource:
+    """A source that asks a Prometheus server, by default the one that the settings name; see ``make_source``."""
+    from planner.sources.mapping import load_mapping  # noqa: PLC0415
+    from planner.sources.prometheus import PrometheusSource  # noqa: PLC0415
+
+    return PrometheusSource(
+        api or make_prometheus_api(settings),
+        mapping=load_mapping(settings.metrics_preset, settings.metrics_mapping),
+        now=now,
+        model_name=settings.model_name,
+        namespace=settings.namespace,
     )
 
 

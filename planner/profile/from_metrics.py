@@ -11,14 +11,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from planner.assembly import make_prometheus_source
+from planner.assembly import make_prometheus_api, make_prometheus_source
 from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
 from planner.core.observation import Observation
 from planner.profile.output import leave, refuse_to_overwrite, showing
 from planner.profile.reading import explaining, target
 from planner.settings import Settings
 from planner.sources.base import SourceError
-from planner.sources.prometheus import PrometheusSource, QueryError
+from planner.sources.prometheus import QueryError
 from profiles import ProfileData, Provenance, read_data
 from profiles.making.history import Fitted, Served, fit_history
 from profiles.making.progress import MakingError, OnProgress, Progress
@@ -105,7 +105,8 @@ class _Reader:
         self._moment = 0.0
         self._step = extras.step
         self._workers: Sequence[str] = (extras.prefill_workers, extras.decode_workers)
-        self._source: PrometheusSource = make_prometheus_source(settings, lambda: self._moment)
+        self._api = make_prometheus_api(settings)
+        self._source = make_prometheus_source(settings, lambda: self._moment, self._api)
         self.why = ""
 
     async def served(self, moment: float) -> Served | None:
@@ -119,7 +120,7 @@ class _Reader:
     async def _count(self, text: str, moment: float) -> float | None:
         if text.isdecimal():
             return float(text)
-        return await self._source.value(text, moment)
+        return await self._api.value(text, moment)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -11,7 +11,7 @@ import pytest
 from planner.finding import Health
 from planner.sources.base import SourceError
 from planner.sources.mapping import load_mapping
-from planner.sources.prometheus import PrometheusSource
+from planner.sources.prometheus import PrometheusApi, PrometheusSource
 
 pytestmark = pytest.mark.live
 
@@ -26,9 +26,8 @@ async def observing():
     sources = []
 
     async def make(server, *, start=True, **options):
-        source = PrometheusSource(
-            url=server.url, mapping=load_mapping("dynamo"), now=time.time, timeout_s=5.0, **options
-        )
+        api = PrometheusApi(server.url, timeout_s=5.0)
+        source = PrometheusSource(api, mapping=load_mapping("dynamo"), now=time.time, **options)
         sources.append(source)
         if start:
             await source.start()

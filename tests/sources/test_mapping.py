@@ -12,7 +12,7 @@ from planner.demo.frontend import DIALECTS, Frontend
 from planner.simulation.request import Request
 from planner.sources.base import SourceError
 from planner.sources.mapping import PRESETS, Mean, MetricsMapping, load_mapping
-from planner.sources.scrape import parse_page
+from planner.sources.scrape.page import parse_page
 
 LEAST = {
     "model_label": "model",

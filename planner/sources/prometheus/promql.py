@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from planner.sources.coverage import STEPS
 from planner.sources.mapping import Mean, MetricsMapping
+from planner.sources.prometheus.coverage import STEPS
 from planner.sources.selection import Selection
 
 
@@ -18,6 +18,28 @@ class QueryBuilder:
         self._matchers = selection.matchers(mapping)
         self._window_ms = max(1, round(window_s * 1000))
         self._window = f"{self._window_ms}ms"
+
+    def of_tick(self, end: float) -> dict[str, str]:
+        """The queries of a tick that ends at ``end``, by the field they answer."""
+        mapping = self._mapping
+        queries = {name: self.counter(names) for name, names in mapping.counters().items() if names}
+        queries |= {name: self.gauge(names) for name, names in mapping.gauges().items() if names}
+        if mapping.inflight:
+            queries["inflight_before"] = self.gauge(mapping.inflight, before=True)
+        queries |= {name: self.mean(means) for name, means in mapping.means().items() if means}
+        queries |= {
+            f"{name} buckets": self.buckets(means)
+            for name, means in mapping.means().items()
+            if any(mean.bucket for mean in means)
+        }
+        if mapping.arrivals:
+            queries["uncounted_arrivals"] = self.uncounted_arrivals()
+        queries |= {
+            "newest_scrape": self.newest_scrape(),
+            "oldest_scrape": self.oldest_scrape(end),
+            "scrapes": self.scrapes(),
+        }
+        return queries
 
     def counter(self, names: Sequence[str]) -> str:
         """Increase of the first of these counters that exists, over all servers."""

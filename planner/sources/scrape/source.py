@@ -5,39 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import httpx
 
 from planner.core.observation import Observation
 from planner.finding import Finding, Health
 from planner.sources.base import Source, SourceError, SourceStatus, without_password
-from planner.sources.derive import Bucket, Readings, bound, derive
-from planner.sources.mapping import Mean, MetricsMapping
-from planner.sources.selection import Labels, NotYetError, Selection, select
+from planner.sources.derive import Readings, derive
+from planner.sources.findings import of_labels, of_series
+from planner.sources.mapping import MetricsMapping
+from planner.sources.scrape.comparison import Comparison
+from planner.sources.scrape.page import Page, Snapshot, parse_page
+from planner.sources.selection import NotYetError, Selection, select
 
 # Ticks come a little early or late; what was read nearly an interval ago is its beginning.
 _NEARLY = 0.9
 # Looks of several lengths are taken in turn: snapshots are kept for the longest usual one.
 _KEPT_S = 600.0
 _LARGEST_PAGE_BYTES = 32 * 1024 * 1024
-
-SeriesKey = tuple[str, frozenset[tuple[str, str]]]
-Page = Mapping[SeriesKey, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """All pages at one time.
-
-    Attributes:
-        time: When they were read, seconds since the epoch.
-        pages: The series of each page, by its URL.
-    """
-
-    time: float
-    pages: Mapping[str, Page]
 
 
 class ScrapeSource(Source):
@@ -118,7 +104,7 @@ class ScrapeSource(Source):
         )
         if before is None or snapshot.time <= before.time:
             return self._at_first_sight(snapshot, selection, interval)
-        comparison = _Comparison(self._mapping, selection, before, snapshot)
+        comparison = Comparison(self._mapping, selection, before, snapshot)
         readings = comparison.readings(interval / (snapshot.time - before.time))
         return derive(readings, time=snapshot.time, interval=interval)
 
@@ -132,7 +118,7 @@ class ScrapeSource(Source):
 
     def _at_first_sight(self, snapshot: Snapshot, selection: Selection, interval: float) -> Observation:
         """What a single reading tells: the gauges."""
-        gauges = _Comparison(self._mapping, selection, snapshot, snapshot).gauges(snapshot)
+        gauges = Comparison(self._mapping, selection, snapshot, snapshot).gauges(snapshot)
         return derive(Readings(gauges=gauges), time=snapshot.time, interval=interval)
 
     def _choose(self, snapshot: Snapshot) -> Selection:
@@ -205,127 +191,9 @@ class ScrapeSource(Source):
         try:
             selection = self._choose(snapshot)
         except SourceError as error:
-            return [
-                *findings,
-                Finding(subject="metrics labels", health=Health.FAILED, detail=str(error), remedy="as it says"),
-            ]
-        for field, count in self._count(snapshot, selection).items():
-            findings.append(_check_field(field, count))
-        return findings
-
-
-def parse_page(text: str, names: set[str]) -> Page:
-    """The wanted series of a metrics page.
-
-    Args:
-        text: The page, in Prometheus' text format.
-        names: Names of the samples wanted.
-
-    Raises:
-        ValueError: The page is not in that format.
-    """
-    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - this source alone parses
-
-    wanted = "\n".join(line for line in text.splitlines() if line.partition("{")[0].partition(" ")[0] in names)
-    return {
-        (sample.name, frozenset(sample.labels.items())): float(sample.value)
-        for family in text_string_to_metric_families(wanted + "\n")
-        for sample in family.samples
-    }
-
-
-class _Comparison:
-    """Two snapshots, compared series by series."""
-
-    def __init__(self, mapping: MetricsMapping, selection: Selection, before: Snapshot, after: Snapshot) -> None:
-        self._mapping = mapping
-        self._selection = selection
-        self._before, self._after = before, after
-
-    def readings(self, scale: float) -> Readings:
-        """What the difference amounts to, counters multiplied by ``scale``."""
-        increases = {
-            field: None if value is None else value * scale
-            for field, names in self._mapping.counters().items()
-            for value in [self._first_increase(names)]
-        }
-        if self._some_count_no_arrivals():
-            increases["requests_started"] = None
-        return Readings(
-            present=self._selection.present,
-            increases=increases,
-            means={field: self._mean(means) for field, means in self._mapping.means().items()},
-            gauges=self.gauges(self._after),
-            # A frontend that was there and had no such series had no requests.
-            inflight_before=self.gauges(self._surviving())["inflight"] or 0.0,
-            buckets={field: self._buckets(means) for field, means in self._mapping.means().items()},
-        )
-
-    def gauges(self, snapshot: Snapshot) -> dict[str, float | None]:
-        """The gauges of a snapshot, added up."""
-        return {
-            field: sum(values) if (values := list(self._values(snapshot, names))) else None
-            for field, names in self._mapping.gauges().items()
-        }
-
-    def _some_count_no_arrivals(self) -> bool:
-        """Whether a frontend counts completions but no arrivals, as the older ones do in a rolling upgrade."""
-        for page in self._after.pages.values():
-            names = {name for name, labels in page if self._selection.takes(self._mapping, dict(labels))}
-            if names & set(self._mapping.completions) and not names & set(self._mapping.arrivals):
-                return True
-        return False
-
-    def _surviving(self) -> Snapshot:
-        """The earlier snapshot without frontends that have begun anew: what was under way in them died with them."""
-        pages = {url: page for url, page in self._before.pages.items() if not self._began_anew(url, page)}
-        return Snapshot(time=self._before.time, pages=pages)
-
-    def _began_anew(self, url: str, before: Page) -> bool:
-        after, completions = self._after.pages.get(url, {}), set(self._mapping.completions)
-        return any(after.get(series, 0.0) < value for series, value in before.items() if series[0] in completions)
-
-    def _values(self, snapshot: Snapshot, names: Sequence[str]) -> list[float]:
-        return [
-            value
-            for page in snapshot.pages.values()
-            for (name, labels), value in page.items()
-            if name in names and self._selection.takes(self._mapping, dict(labels))
-        ]
-
-    def _increases(self, name: str | None) -> list[tuple[Labels, float]]:
-        """Increase of every series of a name. One that fell began again at 0, one that is new began at 0."""
-        found: list[tuple[Labels, float]] = []
-        for url, page in self._after.pages.items():
-            past = self._before.pages.get(url, {})
-            for (series, labels), value in page.items():
-                if series == name and self._selection.takes(self._mapping, plain := dict(labels)):
-                    before = past.get((series, labels), 0.0)
-                    found.append((plain, value - before if value >= before else value))
-        return found
-
-    def _first_increase(self, names: Sequence[str]) -> float | None:
-        for name in names:
-            if increases := self._increases(name):
-                return sum(increase for _, increase in increases)
-        return None
-
-    def _mean(self, means: Sequence[Mean]) -> float | None:
-        for mean in means:
-            total, number = self._first_increase([mean.sum]), self._first_increase([mean.count])
-            if total is not None and number is not None:
-                return total / number if number else None
-        return None
-
-    def _buckets(self, means: Sequence[Mean]) -> list[Bucket]:
-        totals: dict[float, float] = {}
-        for mean in means:
-            for labels, increase in self._increases(mean.bucket):
-                upper = bound(labels.get("le", ""))
-                totals[upper] = totals.get(upper, 0.0) + increase
-            if totals:
-                break
-        return [Bucket(upper, count) for upper, count in totals.items()]
+            return [*findings, of_labels(error)]
+        counts = self._count(snapshot, selection)
+        return [*findings, *(of_series(f"metric {field}", count) for field, count in counts.items())]
 
 
 def _check_page(url: str, error: str | None) -> Finding:
@@ -333,15 +201,4 @@ def _check_page(url: str, error: str | None) -> Finding:
         return Finding(subject="frontend", health=Health.OK, detail=f"{url} answers")
     return Finding(
         subject="frontend", health=Health.FAILED, detail=error, remedy="set --frontend-metrics-url to a metrics page"
-    )
-
-
-def _check_field(field: str, count: int) -> Finding:
-    if count:
-        return Finding(subject=f"metric {field}", health=Health.OK, detail=f"{count} series")
-    return Finding(
-        subject=f"metric {field}",
-        health=Health.WARNING,
-        detail="no series",
-        remedy="none if nothing was served yet or this version has no such metric; else check --metrics-preset",
     )
