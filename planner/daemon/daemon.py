@@ -20,10 +20,11 @@ from planner.dashboard.facts import planner_facts
 from planner.log import get_logger
 from planner.planner import Planner, Remembered
 from planner.report.history import History
+from planner.report.life import Life
 from planner.report.metrics import PlannerMetrics
 from planner.report.record import Kind, Record
 from planner.report.server import ReportServer
-from planner.report.store import HistoryStore, Life
+from planner.report.store import HistoryStore
 from planner.settings import NO_BUDGET, Reload, Settings, flag
 from planner.sources.base import Source
 from planner.tracing import NoTracing, Tracing

@@ -15,8 +15,9 @@ from planner.dashboard.recording import RecordedRun, Recording
 from planner.planner import load_profile
 from planner.report.database import HistoryError
 from planner.report.decision_log import DECISION_FILE, decision_files, lines_of
+from planner.report.life import Run
+from planner.report.reader import Filter, HistoryReader
 from planner.report.record import Record
-from planner.report.store import Filter, HistoryReader, Run
 from planner.settings import Settings
 from profiles import ProfileError
 

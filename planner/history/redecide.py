@@ -20,8 +20,9 @@ from planner.history.replay import Replayed, Summary, replay, summarise
 from planner.history.show import POOLS, utc
 from planner.planner import Planner
 from planner.report.database import HistoryError
+from planner.report.life import Run
+from planner.report.reader import HistoryReader
 from planner.report.record import Record
-from planner.report.store import HistoryReader, Run
 from planner.settings import Settings, flag
 from planner.simulation.trace import TraceError
 from profiles import ProfileError

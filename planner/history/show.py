@@ -15,8 +15,8 @@ from rich.table import Table
 from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation
 from planner.core.decision import Action, PoolExplanation
 from planner.report.database import HistoryError
+from planner.report.reader import Filter, HistoryReader
 from planner.report.record import Record
-from planner.report.store import Filter, HistoryReader
 
 _TABLE_ROWS = 20
 

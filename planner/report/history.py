@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from planner.report.database import HistoryError
+from planner.report.life import Life
 from planner.report.record import Record
-from planner.report.store import HistoryStore, Life
+from planner.report.store import HistoryStore
 
 # An adjustment waits no longer than this for a slow disk; the record is written all the same.
 _PATIENCE_S = 2.0

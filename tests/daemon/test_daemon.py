@@ -5,7 +5,8 @@ import pytest
 from connectors.base import ConnectorError, Outcome, WorkerCounts
 from planner import Observation, Workers
 from planner.core.decision import Action
-from planner.report.store import Filter, HistoryStore
+from planner.report.reader import Filter
+from planner.report.store import HistoryStore
 from planner.settings import Settings
 
 

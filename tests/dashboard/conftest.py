@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.report.store import HistoryReader
+from planner.report.reader import HistoryReader
 from tests.dashboard.day import OPTIONS, RECORDS, day_of_records, write_history
 from tests.dashboard.running import Daemon, Frontend
 

@@ -7,8 +7,9 @@ import time
 
 from connectors.base import Applied, Outcome
 from planner import Observation, Planner, Settings, Workers
+from planner.report.life import Life
 from planner.report.record import Kind, Record
-from planner.report.store import HistoryStore, Life
+from planner.report.store import HistoryStore
 from planner.sources.base import SourceStatus
 from profiles import sample_profile_dir
 

@@ -7,7 +7,7 @@ import pytest
 
 from planner import Planner, Settings, Workers
 from planner.history.replay import replay
-from planner.report.store import HistoryReader
+from planner.report.reader import HistoryReader
 from profiles import sample_profile_dir
 
 

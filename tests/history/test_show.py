@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from planner.history.show import CSV_COLUMNS
-from planner.report.store import HistoryReader
+from planner.report.reader import HistoryReader
 from tests.dashboard.day import day_of_records, write_history
 
 

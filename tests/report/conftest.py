@@ -9,8 +9,9 @@ import pytest
 
 from connectors.base import Applied, Outcome
 from planner import Observation, Planner, Settings, Workers
+from planner.report.life import Life
 from planner.report.record import Record
-from planner.report.store import HistoryStore, Life
+from planner.report.store import HistoryStore
 from planner.sources.base import SourceStatus
 
 EPOCH = 1_700_000_000.0

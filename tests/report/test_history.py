@@ -4,7 +4,9 @@ import time
 import pytest
 
 from planner.report.history import History
-from planner.report.store import HistoryReader, HistoryStore, Life
+from planner.report.life import Life
+from planner.report.reader import HistoryReader
+from planner.report.store import HistoryStore
 
 LIFE = Life(started=1_700_000_000.0, version="1", settings={"ttft": 500.0})
 

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from planner.report.store import HistoryReader
+from planner.report.reader import HistoryReader
 
 KILLS = 5
 

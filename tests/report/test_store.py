@@ -10,8 +10,10 @@ from planner.core.decision import Action
 from planner.core.observation import Observation, Workers
 from planner.report import database
 from planner.report.database import HistoryError
+from planner.report.life import Life
+from planner.report.reader import Filter, HistoryReader
 from planner.report.record import Kind, Record
-from planner.report.store import Filter, HistoryReader, HistoryStore, Life
+from planner.report.store import HistoryStore
 
 EPOCH = 1_700_000_000.0
 
