@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, parse, show_config
+from planner.cli import EXIT_BAD_CONFIGURATION, parse, show_config
+from planner.settings import ConfigurationError
 
 
 def main(arguments: list[str] | None = None) -> int:

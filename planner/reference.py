@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from planner.cli import accepts, default_text, is_secret
 from planner.dgdr.controller.issues import ISSUES as CONTROLLER_ISSUES
 from planner.dgdr.issues import ISSUES
 from planner.settings import GROUPS, Settings, environment_names, extra, flag
+from planner.settings.words import accepts, default_text, is_secret
 
 PAGE = Path("docs/configuration.md")
 SCHEMA = Path("docs/configuration.schema.json")

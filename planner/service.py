@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator
 
 from connectors.base import ConnectorError
 from planner.assembly import make_store
-from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, Invocation, parse
+from planner.cli import EXIT_BAD_CONFIGURATION, Invocation, parse
 from planner.daemon import PlannerDaemon
 from planner.dashboard.facts import planner_facts
 from planner.log import get_logger, logging_to
 from planner.report.decision_log import DecisionLog
+from planner.settings import ConfigurationError
 from planner.simulation.trace import TraceError
 from planner.sources.base import SourceError
 from planner.tracing import Tracing, TracingError, tracing_to

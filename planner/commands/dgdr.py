@@ -6,7 +6,8 @@ import argparse
 import re
 from pathlib import Path
 
-from planner.commands.values import Group, above, span, web_address, whole
+from planner.commands.points import add_isl_range, add_max_kv_tokens, add_points, add_time_limit
+from planner.commands.values import Group, above, web_address, whole
 from planner.settings.options import KUBERNETES_NAME
 
 
@@ -153,30 +154,10 @@ def add_profiling_flags(group: Group) -> None:
         default=3600.0,
         help="Longest wait for the temporary deployment to become ready. (default: 3600)",
     )
-    add(
-        "--isl-range",
-        type=span,
-        metavar="LEAST,MOST",
-        default=None,
-        help="Inputs to measure, tokens. (default: around the ISL of the SLA)",
-    )
-    add("--prefill-points", type=whole, metavar="N", default=10, help="Inputs to measure. (default: 10)")
-    add("--context-points", type=whole, metavar="N", default=6, help="Context lengths to measure. (default: 6)")
-    add("--batch-points", type=whole, metavar="N", default=7, help="Batches to measure in each. (default: 7)")
-    add(
-        "--max-kv-tokens",
-        type=whole,
-        metavar="TOKENS",
-        default=None,
-        help="Tokens that the KV cache of a decode engine holds. (default: what the frontend's /metrics tells)",
-    )
-    add(
-        "--time-limit",
-        type=above(0),
-        metavar="S",
-        default=None,
-        help="Measure each configuration no longer than this. (default: until all points are measured)",
-    )
+    add_isl_range(group, None, "around the ISL of the SLA")
+    add_points(group, "measure", prefill=10, context=6, batch=7)
+    add_max_kv_tokens(group, "what the frontend's /metrics tells")
+    add_time_limit(group, "Measure each configuration no longer than this. (default: until all points are measured)")
 
 
 def _name(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from planner.commands.points import add_isl_range, add_max_kv_tokens, add_max_num_seqs, add_points, add_time_limit
 from planner.commands.values import Group, above, add_output, span, web_address, whole
 
 
@@ -78,16 +79,8 @@ def add_estimate_flags(group: Group) -> None:
         default=16,
         help="GPUs that one prefill and one decode engine may have together. (default: 16)",
     )
-    add(
-        "--max-num-seqs",
-        type=whole,
-        metavar="N",
-        default=None,
-        help="Sequences that a decode engine runs at once at most. (default: what its KV cache holds)",
-    )
-    add("--prefill-points", type=whole, metavar="N", default=17, help="Inputs to estimate. (default: 17)")
-    add("--context-points", type=whole, metavar="N", default=8, help="Context lengths to estimate. (default: 8)")
-    add("--batch-points", type=whole, metavar="N", default=8, help="Batches to estimate in each. (default: 8)")
+    add_max_num_seqs(group, "what its KV cache holds")
+    add_points(group, "estimate", prefill=17, context=8, batch=8)
     _add_writing(group)
 
 
@@ -97,6 +90,30 @@ def _tp(text: str) -> int | None:
 
 def add_measure_flags(group: Group) -> None:
     """Declare those of ``measure``."""
+    _add_servers(group)
+    _add_measured_engines(group)
+    add_isl_range(group, (100, 16_384))
+    group.add_argument(
+        "--context-range",
+        type=span,
+        metavar="LEAST,MOST",
+        default=None,
+        help="Context lengths to measure, tokens. (default: as inputs)",
+    )
+    add_points(group, "measure", prefill=10, context=6, batch=7)
+    group.add_argument(
+        "--max-concurrency",
+        type=whole,
+        metavar="N",
+        default=None,
+        help="Largest batch to measure. (default: what the KV cache holds)",
+    )
+    _add_effort(group)
+    _add_writing(group)
+
+
+def _add_servers(group: Group) -> None:
+    """Whom to ask, and how."""
     add = group.add_argument
     add("--endpoint", type=web_address, metavar="URL", default=None, help="OpenAI-compatible server that does both.")
     add("--prefill-endpoint", type=web_address, metavar="URL", default=None, help="Server of a prefill engine alone.")
@@ -115,6 +132,18 @@ def add_measure_flags(group: Group) -> None:
         default=None,
         help="File with the API key. (default: environment OPENAI_API_KEY)",
     )
+    add(
+        "--request-timeout",
+        type=above(0),
+        metavar="S",
+        default=120.0,
+        help="Longest wait for the next token of an answer. (default: 120)",
+    )
+
+
+def _add_measured_engines(group: Group) -> None:
+    """What the engines are."""
+    add = group.add_argument
     add("--system", metavar="NAME", default=None, help="GPUs of the engines, for the record, such as h200_sxm.")
     add("--backend-version", metavar="VERSION", default=None, help="Version of the engine, for the record.")
     add(
@@ -124,44 +153,13 @@ def add_measure_flags(group: Group) -> None:
         default=None,
         help="Tensor parallelism of the engines, for the record; their GPUs unless told otherwise.",
     )
-    add(
-        "--max-kv-tokens",
-        type=whole,
-        metavar="TOKENS",
-        default=None,
-        help="Tokens that the KV cache of the decode engine holds. (default: what its /metrics tells)",
-    )
-    add(
-        "--max-num-seqs",
-        type=whole,
-        metavar="N",
-        default=None,
-        help="Sequences that the decode engine runs at once at most. (default: what it tells, or is found out)",
-    )
-    add(
-        "--isl-range",
-        type=span,
-        metavar="LEAST,MOST",
-        default=(100, 16_384),
-        help="Inputs to measure, tokens. (default: 100,16384)",
-    )
-    add(
-        "--context-range",
-        type=span,
-        metavar="LEAST,MOST",
-        default=None,
-        help="Context lengths to measure, tokens. (default: as inputs)",
-    )
-    add("--prefill-points", type=whole, metavar="N", default=10, help="Inputs to measure. (default: 10)")
-    add("--context-points", type=whole, metavar="N", default=6, help="Context lengths to measure. (default: 6)")
-    add("--batch-points", type=whole, metavar="N", default=7, help="Batches to measure in each. (default: 7)")
-    add(
-        "--max-concurrency",
-        type=whole,
-        metavar="N",
-        default=None,
-        help="Largest batch to measure. (default: what the KV cache holds)",
-    )
+    add_max_kv_tokens(group, "what its /metrics tells")
+    add_max_num_seqs(group, "what it tells, or is found out")
+
+
+def _add_effort(group: Group) -> None:
+    """How long and how often each point is measured."""
+    add = group.add_argument
     add("--steps", type=whole, metavar="N", default=64, help="Tokens to decode together in a run. (default: 64)")
     add(
         "--precision",
@@ -171,22 +169,8 @@ def add_measure_flags(group: Group) -> None:
         help="Repeat until half the 95 %% confidence interval is so small a part of the mean. (default: 3)",
     )
     add("--repeats", type=whole, metavar="N", default=10, help="But no more often than this. (default: 10)")
-    add(
-        "--time-limit",
-        type=above(0),
-        metavar="S",
-        default=None,
-        help="End after so long with what was measured by then; the same command goes on. (default: none)",
-    )
-    add(
-        "--request-timeout",
-        type=above(0),
-        metavar="S",
-        default=120.0,
-        help="Longest wait for the next token of an answer. (default: 120)",
-    )
+    add_time_limit(group, "End after so long with what was measured by then; the same command goes on. (default: none)")
     add("--restart", action="store_true", default=False, help="Measure anew what was measured before.")
-    _add_writing(group)
 
 
 def add_from_metrics_flags(group: Group) -> None:
@@ -208,20 +192,8 @@ def add_from_metrics_flags(group: Group) -> None:
     add("--history", type=above(0), metavar="S", default=86_400.0, help="How far to look back. (default: 86400)")
     add("--step", type=above(0), metavar="S", default=300.0, help="Length of the intervals to fit to. (default: 300)")
     add("--end", type=above(0), metavar="TIME", default=None, help="End of the history, Unix time in s. (default: now)")
-    add(
-        "--max-kv-tokens",
-        type=whole,
-        metavar="TOKENS",
-        default=None,
-        help="Tokens that the KV cache of a decode engine holds. (default: those of --base)",
-    )
-    add(
-        "--max-num-seqs",
-        type=whole,
-        metavar="N",
-        default=None,
-        help="Sequences that a decode engine runs at once at most. (default: those of --base)",
-    )
+    add_max_kv_tokens(group, "those of --base")
+    add_max_num_seqs(group, "those of --base")
     add("--system", metavar="NAME", default=None, help="GPUs of the engines, for the record.")
     _add_writing(group)
 

@@ -14,9 +14,9 @@ from aiohttp import web
 
 from connectors.virtual import Listen
 from connectors.virtual.guard import RefusalError, bearer, from_this_machine, problem, problems
-from planner.cli import ConfigurationError
 from planner.report.history import History
 from planner.report.record import Record
+from planner.settings import ConfigurationError
 
 # A browser that hears nothing for so long asks again; the state is told this often.
 _HEARTBEAT_S = 2.0

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from planner.cli import ConfigurationError, is_secret, validate
 from planner.dgdr import issues
 from planner.dgdr.section import Section, snake
-from planner.settings import NO_BUDGET, Found, Settings, flag
+from planner.settings import NO_BUDGET, ConfigurationError, Found, Settings, flag, validate
+from planner.settings.words import is_secret
 
 _FIXED = {"environment": "kubernetes", "mode": "disagg"}
 FROM_DEPLOYMENT = {

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, Invocation
+from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
 from planner.history.plot import draw
 from planner.history.replay import Replayed, Summary, replay, summarise
 from planner.history.show import POOLS, utc
@@ -23,7 +23,7 @@ from planner.report.database import HistoryError
 from planner.report.life import Run
 from planner.report.reader import HistoryReader
 from planner.report.record import Record
-from planner.settings import Settings, flag
+from planner.settings import ConfigurationError, Settings, flag
 from planner.simulation.trace import TraceError
 from profiles import ProfileError
 

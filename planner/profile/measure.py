@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, ConfigurationError, Invocation
+from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation
 from planner.profile.output import leave, refuse_to_overwrite, showing
 from planner.profile.reading import explaining, target
 from planner.profile.tables import Sheet, print_sheets
-from planner.settings import Settings
+from planner.settings import ConfigurationError, Settings
 from profiles.making.endpoint import Endpoint
 from profiles.making.measure import JOURNAL, Measurement, measure
 from profiles.making.progress import MakingError

@@ -12,12 +12,14 @@ from planner.settings.report import ReportOptions
 from planner.settings.settings import GROUPS, Found, Settings, environment_names, from_environment
 from planner.settings.source import SourceOptions
 from planner.settings.targets import TargetOptions
+from planner.settings.validation import ConfigurationError, validate
 from planner.settings.virtual import VirtualOptions
 
 __all__ = [
     "GROUPS",
     "NO_BUDGET",
     "ClusterOptions",
+    "ConfigurationError",
     "DeploymentOptions",
     "ElectionOptions",
     "EngineOptions",
@@ -35,4 +37,5 @@ __all__ = [
     "extra",
     "flag",
     "from_environment",
+    "validate",
 ]

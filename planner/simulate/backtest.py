@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from planner.cli import EXIT_BAD_CONFIGURATION, ConfigurationError, Invocation
-from planner.settings import Settings
+from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
+from planner.settings import ConfigurationError, Settings
 from planner.simulation.arrivals import read_rates
 from planner.simulation.trace import Trace, TraceError
 from predictors import MODELS, Forecast, InlineFitter, PredictorOptions, make_predictor

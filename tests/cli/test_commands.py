@@ -1,9 +1,9 @@
 import pytest
 
 from planner import commands
-from planner.cli import ConfigurationError, build_parser, parse
-from planner.commands import COMMANDS, RUN, Command, find
-from planner.settings import GROUPS, Settings
+from planner.cli import parse
+from planner.commands import COMMANDS, RUN, Command, build_parser, find
+from planner.settings import GROUPS, ConfigurationError, Settings
 
 
 def paths(choices=COMMANDS, above=()):

@@ -5,9 +5,11 @@ import jsonschema
 import pytest
 import yaml
 
-from planner import Settings, cli, reference
-from planner.cli import ConfigurationError, parse, show_config
+from planner import Settings, reference
+from planner.cli import parse, show_config
 from planner.commands import COMMANDS
+from planner.settings import ConfigurationError, flag
+from planner.settings.words import accepts
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,10 +51,10 @@ def field(flag):
 
 
 def test_the_argument_list_of_dynamo_0_9_works_unchanged():
-    arguments = [f"{flag}={given}" for flag, (given, _) in DYNAMO_FLAGS.items()] + list(DYNAMO_SWITCHES)
+    arguments = [f"{name}={given}" for name, (given, _) in DYNAMO_FLAGS.items()] + list(DYNAMO_SWITCHES)
     settings = parse(arguments, {}).settings
-    for flag, (given, _) in DYNAMO_FLAGS.items():
-        assert str(getattr(settings, field(flag))) in (given, f"{given}.0")
+    for name, (given, _) in DYNAMO_FLAGS.items():
+        assert str(getattr(settings, field(name))) in (given, f"{given}.0")
     assert all(getattr(settings, field(switch)) is True for switch in DYNAMO_SWITCHES)
 
 
@@ -213,7 +215,7 @@ def test_help_names_every_option_with_unit_and_default(capsys):
     assert caught.value.code == 0
     text = capsys.readouterr().out
     for name in Settings.model_fields:
-        assert cli.flag(name) in text
+        assert flag(name) in text
     assert "--ttft MS" in text
     assert "default: 500; env PLANNER_TTFT" in text
     for command in COMMANDS:
@@ -245,4 +247,4 @@ def test_every_option_is_described():
     for name, info in Settings.model_fields.items():
         assert info.description, name
         assert info.description.endswith((".", ")")), name
-        assert cli.accepts(info), name
+        assert accepts(info), name

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from connectors.virtual import Listen
-from planner.cli import ConfigurationError
 from planner.dashboard.server import DashboardServer
 from planner.report.history import History
+from planner.settings import ConfigurationError
 
 
 @asynccontextmanager

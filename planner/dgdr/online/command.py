@@ -15,7 +15,7 @@ import yaml
 
 from connectors.base import ConnectorError
 from connectors.kubernetes.errors import KubernetesError
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, ConfigurationError, Invocation
+from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation
 from planner.dgdr.base import read_base
 from planner.dgdr.controller.command import make_api
 from planner.dgdr.controller.status import Phase
@@ -29,6 +29,7 @@ from planner.dgdr.request import Request
 from planner.dgdr.result import MANIFESTS, Result, ResultError, ResultStore
 from planner.log import get_logger, logging_to
 from planner.profile.reading import Target
+from planner.settings import ConfigurationError
 from profiles import ProfileData, ProfileError, write_data
 from profiles.making.progress import MakingError
 
