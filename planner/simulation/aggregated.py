@@ -70,14 +70,8 @@ class AggregatedPool(DecodePool):
         # Open workers with a prompt; those without one are in the balance.
         self._occupied: dict[AggregatedWorker, None] = {}
 
-    def _fits(self, worker: DecodeWorker, request: Request) -> bool:
-        assert isinstance(worker, AggregatedWorker)  # noqa: S101 - this pool has no others
-        return worker.prompt is None and super()._fits(worker, request)
-
     def _take_up(self, worker: AggregatedWorker, request: Request) -> None:
-        """Begin the prompt of a request on a free worker whose clock is up to date."""
-        self._balance.remove(worker, worker.batch)
-        self._occupied[worker] = None
+        """Begin the prompt of a request on a worker without one whose clock is up to date."""
         tokens = request.isl + request.generated_tokens
         steps = tokens / self._step_tokens
         worker.prompt = request
@@ -91,40 +85,35 @@ class AggregatedPool(DecodePool):
         assert request is not None  # noqa: S101 - that is what this is called for
         worker.prompt = None
         worker.prompt_tokens = worker.prompt_s = 0.0
-        if worker.open:
-            del self._occupied[worker]
-            self._balance.add(worker, worker.batch)
         return request
 
-    def _plan(self, worker: DecodeWorker) -> None:
-        assert isinstance(worker, AggregatedWorker)  # noqa: S101
-        if worker.batch:
-            super()._plan(worker)
-            if worker.prompt is None:
-                return
+    def _pace(self, worker: DecodeWorker) -> None:
+        assert isinstance(worker, AggregatedWorker)  # noqa: S101 - this pool has no others
+        if not worker.batch:
+            worker.itl_s, worker.due_tokens = worker.prompt_s, worker.prompt_due_tokens
+            return
+        super()._pace(worker)
+        if worker.prompt is not None:
             worker.itl_s += worker.prompt_s
             room = (self._max_kv_tokens - worker.prompt_tokens - worker.kv_tokens) / worker.batch
             until_full = max(worker.clock_tokens, worker.clock_tokens + room)
             worker.due_tokens = min(worker.due_tokens, until_full, worker.prompt_due_tokens)
-        else:
-            worker.itl_s, worker.due_tokens = worker.prompt_s, worker.prompt_due_tokens
-        worker.due_s = worker.clock_s + (worker.due_tokens - worker.clock_tokens) * worker.itl_s
-        self._agenda.plan(worker.due_s, self._due, worker)
 
     def _due(self, worker: DecodeWorker) -> None:
         assert isinstance(worker, AggregatedWorker)  # noqa: S101
         if worker.due_s != self._agenda.now_s:
             return
         worker.clock_tokens, worker.clock_s = worker.due_tokens, worker.due_s
-        before, occupied = worker.batch, worker.prompt is not None
+        batch, prompt = worker.batch, worker.prompt
         ended = self._end(worker)
-        self._make_room(worker)
-        if worker.open and not occupied:
-            self._balance.move(worker, before, worker.batch)
+        if self._full(worker):
+            self._make_room(worker)
         if worker.prompt is not None and worker.prompt_due_tokens <= worker.clock_tokens + _TOLERANCE:
             ended += self._join(worker)
-        if worker.open and self._queue and self._fits(worker, self._queue[0]):
-            self._take_up(worker, self._queue.popleft())
+        if worker.open:
+            if worker.prompt is None and self._queue and self._fits(worker, self._queue[0]):
+                self._take_up(worker, self._queue.popleft())
+            self._rank(worker, batch, prompt)
         if worker.batch or worker.prompt is not None:
             self._plan(worker)
         else:
@@ -132,16 +121,29 @@ class AggregatedPool(DecodePool):
         for request in ended:
             self._decoded(request)
 
-    def _make_room(self, worker: AggregatedWorker) -> None:
-        """While the KV cache is full, return what came last to the head of the queue."""
-        if worker.batch and worker.prompt is not None and self._full(worker):
-            self._queue.appendleft(self._free(worker))
-        while worker.batch > 1 and self._full(worker):
-            self._put_back(worker)
+    def _rank(self, worker: AggregatedWorker, batch: int, prompt: Request | None) -> None:
+        """Take note of what an open worker does now that had so large a batch and such a prompt before."""
+        if prompt is None:
+            self._balance.remove(worker, batch)
+        elif worker.prompt is not prompt:
+            del self._occupied[worker]
+        else:
+            return
+        if worker.prompt is None:
+            self._balance.add(worker, worker.batch)
+        else:
+            self._occupied[worker] = None
 
     def _full(self, worker: AggregatedWorker) -> bool:
         taken = worker.kv_tokens + worker.prompt_tokens
         return taken >= self._max_kv_tokens - worker.batch * _TOLERANCE
+
+    def _make_room(self, worker: AggregatedWorker) -> None:
+        """While the KV cache is full, return what came last to the head of the queue; the last one may stay."""
+        if worker.batch and worker.prompt is not None:
+            self._queue.appendleft(self._free(worker))
+        while worker.batch > 1 and self._full(worker):
+            self._put_back(worker)
 
     def _join(self, worker: AggregatedWorker) -> list[Request]:
         """Let the request whose prompt is done join the batch; it is returned if its first token is its last."""
@@ -151,8 +153,6 @@ class AggregatedPool(DecodePool):
         if request.osl <= request.generated_tokens + _TOLERANCE:
             return [request]
         self._admit(worker, request)
-        if worker.open:
-            self._balance.move(worker, worker.batch - 1, worker.batch)
         return []
 
     def _add_worker(self) -> None:
@@ -196,6 +196,7 @@ class AggregatedPool(DecodePool):
             if not self._fits(worker, self._queue[0]):
                 return
             self._take_up(worker, self._queue.popleft())
+            self._rank(worker, worker.batch, None)
             self._plan(worker)
 
 

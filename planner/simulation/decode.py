@@ -180,6 +180,12 @@ class DecodePool(Pool):
 
     def _plan(self, worker: DecodeWorker) -> None:
         """Set the pace of the token clock, and plan when next to look at it."""
+        self._pace(worker)
+        worker.due_s = worker.clock_s + (worker.due_tokens - worker.clock_tokens) * worker.itl_s
+        self._agenda.plan(worker.due_s, self._due, worker)
+
+    def _pace(self, worker: DecodeWorker) -> None:
+        """Find how long a step of the batch takes, and until when that holds."""
         batch, tokens = worker.batch, worker.clock_tokens
         context = worker.origin_tokens / batch + tokens
         level = int(log2(context) * _CLASSES_PER_OCTAVE)
@@ -201,8 +207,6 @@ class DecodePool(Pool):
                 due_tokens = max(tokens, full)
         worker.itl_s = itl_s
         worker.due_tokens = due_tokens
-        worker.due_s = worker.clock_s + (due_tokens - tokens) * itl_s
-        self._agenda.plan(worker.due_s, self._due, worker)
 
     def _itl_of(self, batch: int, level: int) -> float:
         return self._engine.itl_ms(batch, 2 ** ((level + 0.5) / _CLASSES_PER_OCTAVE)) * _S_PER_MS

@@ -138,7 +138,7 @@ class ScoreKeeper:
             within_both=_share(both[feasible]),
             within_ttft=_share(within_ttft[feasible]),
             within_itl=_share(within_itl[feasible]),
-            worst=_worst(np.frombuffer(self._arrivals)[feasible], both[feasible]),
+            worst=_worst(np.frombuffer(self._arrivals), feasible, both),
             ttft=_latency(ttft),
             itl=_latency(itl),
             gpu_hours=gpu_hours,
@@ -163,14 +163,22 @@ def _share(within: NDArray[np.bool_]) -> float:
     return float(within.mean()) if len(within) else math.nan
 
 
-def _worst(arrivals: NDArray[np.float64], both: NDArray[np.bool_]) -> float:
-    if not len(arrivals):
+def _worst(arrivals: NDArray[np.float64], counted: NDArray[np.bool_], both: NDArray[np.bool_]) -> float:
+    """Lowest share of ``both`` among those counted that arrived within a span."""
+    if not counted.any():
         return math.nan
-    spans = ((arrivals - arrivals.min()) // WORST_SPAN_S).astype(int)
-    total, good = np.bincount(spans), np.bincount(spans, weights=both)
+    first, last = arrivals.min(where=counted, initial=math.inf), arrivals.max(where=counted, initial=-math.inf)
+    spans = int((last - first) // WORST_SPAN_S) + 1
+    total, good = np.zeros(spans, int), np.zeros(spans, int)
+    # Copies of all at once would take more memory than everything that was noted.
+    for begin in range(0, len(arrivals), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        span = ((arrivals[part] - first) // WORST_SPAN_S).astype(int)
+        total += np.bincount(span[counted[part]], minlength=spans)
+        good += np.bincount(span[counted[part] & both[part]], minlength=spans)
     # A span with a handful of requests says nothing.
-    counted = total >= max(1, int(0.01 * total.max()))
-    return float((good[counted] / total[counted]).min())
+    many = total >= max(1, int(0.01 * total.max()))
+    return float((good[many] / total[many]).min())
 
 
 def _latency(values: NDArray[np.float32]) -> Latency:
