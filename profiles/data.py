@@ -10,7 +10,7 @@ import numpy as np
 
 from profiles.decode import DecodeProfile
 from profiles.engine import EngineProfile, ProfileError
-from profiles.files import RawData, locate, read_meta, read_role
+from profiles.files import DecodeData, RawData, locate, read_decode, read_meta, read_prefill
 from profiles.pchip import averaged
 from profiles.prefill import PrefillProfile
 from profiles.provenance import Provenance
@@ -28,7 +28,7 @@ class ProfileData:
     """
 
     prefill: RawData
-    decode: RawData
+    decode: DecodeData
     provenance: Provenance = field(default_factory=Provenance)
 
     def gpus(self, prefill: int | None = None, decode: int | None = None) -> tuple[int, int]:
@@ -51,7 +51,6 @@ class ProfileData:
             raise ProfileError(
                 f"{self.prefill.file} has a single ISL, {isl[0]:g}; expected two or more to interpolate between"
             )
-        assert self.decode.max_kv_tokens is not None  # noqa: S101 - whoever reads or makes decode data makes sure of it
         max_num_seqs = self.provenance.decode.max_num_seqs
         return EngineProfile(
             prefill=PrefillProfile(isl, ttft, gpus=gpus[0]),
@@ -87,8 +86,8 @@ def read_data(
     """
     location = locate(str(directory), {"prefill": prefill_select or {}, "decode": decode_select or {}})
     return ProfileData(
-        prefill=read_role(location, "prefill"),
-        decode=read_role(location, "decode"),
+        prefill=read_prefill(location),
+        decode=read_decode(location),
         provenance=Provenance.read(read_meta(location.directory)),
     )
 
@@ -121,7 +120,7 @@ def data_of_points(
                 "prefill_thpt_per_gpu": isl / ttft * 1000 / (provenance.prefill.gpus or 1),
             },
         ),
-        decode=RawData(
+        decode=DecodeData(
             file=made,
             columns={
                 "x_kv_usage": concurrency * context / max_kv_tokens,

@@ -48,12 +48,34 @@ class RawData:
     Attributes:
         file: Where they were read, or what made them.
         columns: Arrays of equal length by the names of COLUMNS.
-        max_kv_tokens: Tokens that the KV cache of a decode engine holds; None for prefill.
     """
 
     file: Path
     columns: Mapping[str, Vector]
-    max_kv_tokens: int | None = None
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that the file of the role holds."""
+        return dict(self.columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeData(RawData):
+    """The numbers of decode.
+
+    Attributes:
+        max_kv_tokens: Tokens that the KV cache of one engine holds.
+    """
+
+    max_kv_tokens: int
+
+    @property
+    def concurrency(self) -> Vector:
+        """Sequences decoded together at each point, shape (N,)."""
+        return self.columns["x_kv_usage"] * self.max_kv_tokens / self.columns["y_context_length"]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that the file of the role holds."""
+        return {**self.columns, "max_kv_tokens": np.array([self.max_kv_tokens], dtype=np.int64)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +113,31 @@ def locate(directory: str, select: Mapping[str, Mapping[str, str]]) -> Location:
     )
 
 
-def read_role(location: Location, role: str) -> RawData:
-    """The data of one role, ``prefill`` or ``decode``; npz is tried before JSON.
+def read_prefill(location: Location) -> RawData:
+    """The data of prefill; npz is tried before JSON.
 
     Raises:
         ProfileError: There is none, or it cannot be used.
     """
+    file, arrays = _find(location, "prefill")
+    return RawData(file=file, columns=_columns(file, "prefill", arrays))
+
+
+def read_decode(location: Location) -> DecodeData:
+    """The data of decode, likewise.
+
+    Raises:
+        ProfileError: There is none, or it cannot be used.
+    """
+    file, arrays = _find(location, "decode")
+    columns = _columns(file, "decode", arrays)
+    return DecodeData(file=file, columns=columns, max_kv_tokens=_max_kv_tokens(file, arrays))
+
+
+def _find(location: Location, role: str) -> tuple[Path, Mapping[str, Any]]:
+    """Where the data of a role is, and what is there."""
     if location.directory.is_file():
-        return _raw_data(location.directory, role, _of_manifest(location.directory, f"{role}_raw_data.json"))
+        return location.directory, _of_manifest(location.directory, f"{role}_raw_data.json")
     candidates = (
         location.directory / f"selected_{role}_interpolation" / "raw_data.npz",
         location.directory / f"{role}_raw_data.json",
@@ -107,7 +146,7 @@ def read_role(location: Location, role: str) -> RawData:
     for file in candidates:
         if file.is_file():
             arrays = _read_npz(file) if file.suffix == ".npz" else _read_json(file)
-            return _raw_data(file, role, _one_row(file, role, arrays, location.select.get(role, {})))
+            return file, _one_row(file, role, arrays, location.select.get(role, {}))
     looked = ", ".join(map(str, candidates))
     raise ProfileError(f"no {role} profile found; looked for {looked}. To get one, {_HOW_TO_GET_DATA}")
 
@@ -193,15 +232,14 @@ def _describe(row: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={_text(row[key])}" for key in SELECTORS if key in row)
 
 
-def _raw_data(file: Path, role: str, arrays: Mapping[str, Any]) -> RawData:
+def _columns(file: Path, role: str, arrays: Mapping[str, Any]) -> dict[str, Vector]:
     columns = _without_padding({name: _column(file, arrays, name) for name in COLUMNS[role]})
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1:
         raise ProfileError(f"{file}: the columns differ in length: {', '.join(f'{n} {k}' for n, k in lengths.items())}")
     for name, values in columns.items():
         _refuse_nonsense(file, name, values)
-    tokens = _max_kv_tokens(file, arrays) if role == "decode" else None
-    return RawData(file=file, columns=columns, max_kv_tokens=tokens)
+    return columns
 
 
 def _column(file: Path, arrays: Mapping[str, Any], name: str) -> Vector:

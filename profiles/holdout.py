@@ -34,9 +34,8 @@ def decode_errors(data: ProfileData) -> Vector:
     Raises:
         ProfileError: No row has three points.
     """
-    columns = data.decode.columns
+    columns, concurrency = data.decode.columns, data.decode.concurrency
     usage, context, itl = columns["x_kv_usage"], columns["y_context_length"], columns["z_itl"]
-    assert data.decode.max_kv_tokens is not None  # noqa: S101 - decode data has it
     errors = []
     for row in np.unique(context):
         in_row = np.flatnonzero(context == row)
@@ -45,8 +44,7 @@ def decode_errors(data: ProfileData) -> Vector:
             profile = DecodeProfile(
                 usage[others], context[others], itl[others], max_kv_tokens=data.decode.max_kv_tokens, gpus=1
             )
-            batch = usage[index] * data.decode.max_kv_tokens / row
-            errors.append(abs(profile.itl_ms(float(batch), float(row)) / itl[index] - 1))
+            errors.append(abs(profile.itl_ms(float(concurrency[index]), float(row)) / itl[index] - 1))
     if not errors:
         raise ProfileError("no context length has three points: too few to tell how well they are interpolated")
     return np.array(errors)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from profiles.files import RawData
+from profiles.files import DecodeData, RawData
 from profiles.provenance import Engine
 
 _TOLERANCE = 0.05
@@ -39,7 +39,7 @@ def check_prefill(raw: RawData, gpus: int) -> Iterator[str]:
         )
 
 
-def check_decode(raw: RawData, gpus: int, max_num_seqs: int | None) -> Iterator[str]:
+def check_decode(raw: DecodeData, gpus: int, max_num_seqs: int | None) -> Iterator[str]:
     """Warnings about decode data.
 
     Args:
@@ -47,9 +47,8 @@ def check_decode(raw: RawData, gpus: int, max_num_seqs: int | None) -> Iterator[
         gpus: GPUs of one engine, as configured.
         max_num_seqs: Sequences an engine runs at once at most, if known.
     """
-    usage, context = raw.columns["x_kv_usage"], raw.columns["y_context_length"]
+    usage, batch = raw.columns["x_kv_usage"], raw.concurrency
     itl, throughput = raw.columns["z_itl"], raw.columns["z_thpt_per_gpu"]
-    batch = usage * (raw.max_kv_tokens or 1) / context
     if (usage > 1).any():
         yield f"{raw.file}: KV usage goes up to {usage.max():.2f}; it is a share of the cache, at most 1"
     if (uneven := int((np.abs(batch - batch.round()) > 0.02).sum())) and uneven > len(batch) / 10:

@@ -15,7 +15,7 @@ import yaml
 
 from profiles.data import ProfileData
 from profiles.engine import ProfileError
-from profiles.files import RawData
+from profiles.files import DecodeData
 from profiles.provenance import Engine, Provenance
 
 CONFIG_MAP = "planner-profile-data"
@@ -61,13 +61,13 @@ def write_data(
 
 def _npz_files(data: ProfileData) -> Contents:
     for role, raw in (("prefill", data.prefill), ("decode", data.decode)):
-        yield f"selected_{role}_interpolation/raw_data.npz", _npz(_arrays(raw))
+        yield f"selected_{role}_interpolation/raw_data.npz", _npz(raw.arrays())
 
 
 def _json_files(data: ProfileData) -> Contents:
     for role, raw in (("prefill", data.prefill), ("decode", data.decode)):
         columns: dict[str, Any] = {name: values.tolist() for name, values in raw.columns.items()}
-        if raw.max_kv_tokens is not None:
+        if isinstance(raw, DecodeData):
             columns["max_kv_tokens"] = raw.max_kv_tokens
         yield f"{role}_raw_data.json", _json(columns)
 
@@ -75,7 +75,7 @@ def _json_files(data: ProfileData) -> Contents:
 def _pre_swept_files(data: ProfileData) -> Contents:
     engines = data.provenance.prefill, data.provenance.decode
     for role, raw, engine in zip(("prefill", "decode"), (data.prefill, data.decode), engines, strict=True):
-        row = {name: values[None] for name, values in _arrays(raw).items()}
+        row = {name: values[None] for name, values in raw.arrays().items()}
         yield f"{role}.npz", _npz({**row, **_selectors(data.provenance, engine)})
 
 
@@ -104,13 +104,6 @@ def _refuse_to_be_hidden(folder: Path, layout: str) -> None:
                     f"{there} would be read instead of what is to be written as {layout}: choose another folder, "
                     f"or remove it"
                 )
-
-
-def _arrays(raw: RawData) -> dict[str, Any]:
-    arrays: dict[str, Any] = dict(raw.columns)
-    if raw.max_kv_tokens is not None:
-        arrays["max_kv_tokens"] = np.array([raw.max_kv_tokens], dtype=np.int64)
-    return arrays
 
 
 def _selectors(provenance: Provenance, engine: Engine) -> dict[str, Any]:

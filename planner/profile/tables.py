@@ -97,9 +97,8 @@ def decode_sheet(data: ProfileData, engines: EngineProfile) -> Sheet:
 
 
 def _most_profiled(data: ProfileData, context: float) -> float:
-    columns = data.decode.columns
-    usage = columns["x_kv_usage"][columns["y_context_length"] == context].max()
-    return float(usage * (data.decode.max_kv_tokens or 0) / context)
+    decode = data.decode
+    return float(decode.concurrency[decode.columns["y_context_length"] == context].max())
 
 
 def _itl_cell(engines: EngineProfile, batch: int, context: float, most: float) -> str:

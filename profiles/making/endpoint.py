@@ -177,15 +177,14 @@ class EngineClient:
         Raises:
             EndpointError: It takes none, or its answer cannot be measured.
         """
-        refusal: RefusedError | None = None
+        refusals: list[RefusedError] = []
         for extras in _EXTRAS:
             self._extras = extras
             try:
                 return await self.ask(prompt, 4)
             except RefusedError as error:
-                refusal = refusal or error
-        assert refusal is not None  # noqa: S101 - there are sets to try
-        raise refusal
+                refusals.append(error)
+        raise refusals[0]
 
     async def ask(self, prompt: str, max_tokens: int) -> Reply:
         """Send a prompt and read the answer to its end.

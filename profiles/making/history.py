@@ -287,9 +287,8 @@ class _Decode:
     def points(self, base: ProfileData | None) -> list[tuple[float, float, float]]:
         """The points of the profile: those of the base, or over what was observed."""
         if base is not None:
-            context = base.decode.columns["y_context_length"]
-            batch = base.decode.columns["x_kv_usage"] * (base.decode.max_kv_tokens or 0) / context
-            pairs = [(max(1.0, n), y) for n, y in zip(batch.tolist(), context.tolist(), strict=True)]
+            batch, context = base.decode.concurrency.tolist(), base.decode.columns["y_context_length"].tolist()
+            pairs = [(max(1.0, n), y) for n, y in zip(batch, context, strict=True)]
         else:
             contexts = geometric(*self._contexts, 4)
             most = 1.25 * self._batches[1]

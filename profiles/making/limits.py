@@ -9,8 +9,8 @@ from prometheus_client.samples import Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLimits:
-    """Limits of one engine; None is unknown.
+class ToldLimits:
+    """What an engine tells of its limits; None is unknown.
 
     Attributes:
         max_kv_tokens: Tokens that its KV cache holds.
@@ -23,7 +23,14 @@ class EngineLimits:
     block_size: int | None = None
 
 
-def read_limits(page: str) -> EngineLimits:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLimits(ToldLimits):
+    """The limits of an engine that can be measured."""
+
+    max_kv_tokens: int
+
+
+def read_limits(page: str) -> ToldLimits:
     """The limits on a metrics page of vLLM, SGLang or a Dynamo frontend; nothing is known of a page of another kind.
 
     Of several engines behind one page, the smallest counts.
@@ -31,7 +38,7 @@ def read_limits(page: str) -> EngineLimits:
     try:
         samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
     except ValueError:
-        return EngineLimits()
+        return ToldLimits()
     block_size = _least(samples, "dynamo_frontend_model_kv_cache_block_size")
     blocks = _least(samples, "dynamo_frontend_model_total_kv_blocks")
     tokens = [
@@ -39,7 +46,7 @@ def read_limits(page: str) -> EngineLimits:
         *([size] if (size := _least(samples, "sglang:max_total_num_tokens")) else []),
         *([blocks * block_size] if blocks and block_size else []),
     ]
-    return EngineLimits(
+    return ToldLimits(
         max_kv_tokens=min(tokens, default=None),
         max_num_seqs=_least(samples, "dynamo_frontend_model_max_num_seqs"),
         block_size=block_size or min(_of_label(samples, "block_size"), default=None),

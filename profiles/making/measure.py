@@ -15,7 +15,7 @@ from profiles.data import ProfileData, data_of_points
 from profiles.itl_fit import ItlFit
 from profiles.making.endpoint import EndpointError, EngineClient
 from profiles.making.journal import Entry, Journal
-from profiles.making.limits import EngineLimits, read_limits
+from profiles.making.limits import EngineLimits, ToldLimits, read_limits
 from profiles.making.plan import Plan, Point
 from profiles.making.progress import MakingError, OnProgress, Progress, silent
 from profiles.making.prompts import Prompts
@@ -109,20 +109,20 @@ async def _connect(stack: contextlib.AsyncExitStack, request: MeasureRequest) ->
 
 
 async def _limits(decode: EngineClient, request: MeasureRequest) -> EngineLimits:
-    told = EngineLimits()
+    told = ToldLimits()
     with contextlib.suppress(EndpointError):
         told = read_limits(await decode.page("/metrics"))
-    limits = replace(
-        told,
-        max_kv_tokens=request.max_kv_tokens or told.max_kv_tokens,
-        max_num_seqs=request.decode_engine.max_num_seqs or told.max_num_seqs,
-    )
-    if limits.max_kv_tokens is None:
+    max_kv_tokens = request.max_kv_tokens or told.max_kv_tokens
+    if max_kv_tokens is None:
         raise MakingError(
             f"{decode.endpoint.shown}/metrics does not tell how many tokens the KV cache holds: give --max-kv-tokens "
             "(vLLM logs it at start as 'GPU KV cache size')"
         )
-    return limits
+    return EngineLimits(
+        max_kv_tokens=max_kv_tokens,
+        max_num_seqs=request.decode_engine.max_num_seqs or told.max_num_seqs,
+        block_size=told.block_size,
+    )
 
 
 class _Work:
@@ -254,7 +254,6 @@ def _data(
     decode = [entry for entry in entries if entry["kind"] == "decode"]
     if len({entry["isl"] for entry in prefill}) < 2 or len(decode) < 2:
         return None
-    assert limits.max_kv_tokens is not None  # noqa: S101 - made sure of before anything was measured
     details = dict(request.decode_engine.details) | ({"block_size": limits.block_size} if limits.block_size else {})
     decode_engine = replace(request.decode_engine, max_num_seqs=limits.max_num_seqs or limit, details=details)
     provenance = Provenance(

@@ -54,7 +54,7 @@ class Plan:
 
         Args:
             request: What is asked for.
-            limits: Limits of the decode engine, with the tokens of its KV cache.
+            limits: Limits of the decode engine.
             longest_prompt: Tokens that the prefill engine takes at most, if known.
             longest_context: Tokens that the decode engine takes at most, if known.
         """
@@ -62,7 +62,7 @@ class Plan:
         lengths = geometric(request.lengths[0], most_isl, request.prefill_points)
         growth = 2 * request.steps
         least, most = request.contexts or (request.lengths[0] + growth, request.lengths[1])
-        most = min(most, (longest_context or most + growth) - growth, int(_FULLEST * (limits.max_kv_tokens or 0)))
+        most = min(most, (longest_context or most + growth) - growth, int(_FULLEST * limits.max_kv_tokens))
         contexts = geometric(max(least, growth), most, request.context_points)
         batches = [geometric(1, _most_batch(context, request, limits), request.batch_points) for context in contexts]
         return cls(
@@ -87,5 +87,5 @@ class Plan:
 
 def _most_batch(context: int, request: MeasureRequest, limits: EngineLimits) -> int:
     # Sequences end longer than they are on average.
-    fitting = max(1, int(_FULLEST * (limits.max_kv_tokens or 0) // (context + request.steps)))
+    fitting = max(1, int(_FULLEST * limits.max_kv_tokens // (context + request.steps)))
     return min(limit for limit in (fitting, limits.max_num_seqs, request.most_sequences) if limit)

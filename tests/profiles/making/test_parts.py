@@ -17,7 +17,7 @@ from profiles.making.confidence import mean_of
 from profiles.making.endpoint import EndpointError, _understand
 from profiles.making.grid import coarse_grid, coarse_to_fine, geometric
 from profiles.making.journal import Journal
-from profiles.making.limits import EngineLimits, read_limits
+from profiles.making.limits import ToldLimits, read_limits
 from profiles.making.progress import MakingError
 
 
@@ -101,23 +101,23 @@ def test_the_fit_never_falls(points, n, y):
     [
         (
             'vllm:cache_config_info{block_size="16",num_gpu_blocks="1000",engine="0"} 1.0\n',
-            EngineLimits(max_kv_tokens=16_000, block_size=16),
+            ToldLimits(max_kv_tokens=16_000, block_size=16),
         ),
         (
             'vllm:cache_config_info{block_size="4",num_gpu_blocks="1000",kv_cache_size_tokens="64000"} 1.0\n',
-            EngineLimits(max_kv_tokens=64_000, block_size=4),
+            ToldLimits(max_kv_tokens=64_000, block_size=4),
         ),
-        ('vllm:cache_config_info{block_size="16",num_gpu_blocks="None"} 1.0\n', EngineLimits(block_size=16)),
-        ('sglang:max_total_num_tokens{model_name="m"} 123456.0\n', EngineLimits(max_kv_tokens=123_456)),
+        ('vllm:cache_config_info{block_size="16",num_gpu_blocks="None"} 1.0\n', ToldLimits(block_size=16)),
+        ('sglang:max_total_num_tokens{model_name="m"} 123456.0\n', ToldLimits(max_kv_tokens=123_456)),
         (
             'dynamo_frontend_model_total_kv_blocks{model="m"} 500\n'
             'dynamo_frontend_model_kv_cache_block_size{model="m"} 32\n'
             'dynamo_frontend_model_max_num_seqs{model="m"} 256\n',
-            EngineLimits(max_kv_tokens=16_000, max_num_seqs=256, block_size=32),
+            ToldLimits(max_kv_tokens=16_000, max_num_seqs=256, block_size=32),
         ),
-        ("other 1\n", EngineLimits()),
-        ("<html>no metrics</html>\n", EngineLimits()),
-        ("", EngineLimits()),
+        ("other 1\n", ToldLimits()),
+        ("<html>no metrics</html>\n", ToldLimits()),
+        ("", ToldLimits()),
     ],
 )
 def test_engines_tell_their_limits(page, limits):
