@@ -19,7 +19,7 @@ from planner.settings import Settings
 from planner.sources.base import Source
 
 if TYPE_CHECKING:
-    from connectors.election import Elector
+    from connectors.election import Elector, Fence
     from connectors.kubernetes import KubernetesApi, KubernetesLeases, Wanted
     from connectors.virtual.store import VirtualStore
     from planner.dashboard.server import DashboardServer
@@ -209,18 +209,11 @@ VIRTUAL_STORES: Mapping[str, Callable[[Settings, Now], VirtualStore]] = {
 
 
 def _kubernetes(settings: Settings, now: Now) -> Connector:
-    from connectors.kubernetes import Access, KubernetesApi, KubernetesConnector, Wanted  # noqa: PLC0415
+    from connectors.kubernetes import KubernetesConnector, Wanted  # noqa: PLC0415
 
     # Who never scales must not keep others from it.
     elects = settings.leader_elect and not settings.no_operation
-    api = KubernetesApi(
-        Access(
-            kubeconfig=settings.kubeconfig,
-            context=settings.kube_context,
-            service_account_dir=settings.kube_service_account_dir,
-        ),
-        timeout_s=settings.kube_timeout,
-    )
+    api = make_kubernetes_api(settings)
     wanted = Wanted(
         name=settings.dgd_name,
         namespace=settings.dgd_namespace,
@@ -235,6 +228,23 @@ def _kubernetes(settings: Settings, now: Now) -> Connector:
     if not elects:
         return KubernetesConnector(api, wanted, now=now)
     return _elected(settings, now, api, wanted)
+
+
+def make_kubernetes_api(settings: Settings, fence: Fence | None = None) -> KubernetesApi:
+    """The cluster that the settings name; nothing is connected yet.
+
+    Args:
+        settings: Where the credentials are.
+        fence: Asked right before every change.
+    """
+    from connectors.kubernetes import Access, KubernetesApi  # noqa: PLC0415
+
+    access = Access(
+        kubeconfig=settings.kubeconfig,
+        context=settings.kube_context,
+        service_account_dir=settings.kube_service_account_dir,
+    )
+    return KubernetesApi(access, timeout_s=settings.kube_timeout, fence=fence)
 
 
 def make_elector(settings: Settings, leases: KubernetesLeases, now: Now) -> Elector:

@@ -6,13 +6,10 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
-from predictors.fitting import Fit, Fitter
-from predictors.series import Model
+from predictors.fitted import FittedModel
+from predictors.fitting import Fitter
 
 _LEAST_POINTS = 5
 _MOST_POINTS = 500
@@ -95,7 +92,7 @@ class ArimaRecursion:
         return math.expm1(min(value, 700.0)) if self.parameters.log1p else value
 
 
-class ArimaModel(Model):
+class ArimaModel(FittedModel):
     """ARIMA whose order and parameters are refitted as history grows, in the fitter."""
 
     def __init__(self, fitter: Fitter, *, may_log1p: bool) -> None:
@@ -105,26 +102,12 @@ class ArimaModel(Model):
             fitter: Where to fit.
             may_log1p: Whether log(1 + y) may be tried where y itself shows no structure.
         """
-        self._fit = Fit(fitter)
+        super().__init__(fitter)
         self._may_log1p = may_log1p
         self._history: deque[float] = deque(maxlen=_MOST_POINTS)
         self._recursion: ArimaRecursion | None = None
         self._seen = 0
         self._due = _LEAST_POINTS
-
-    def holding_fits(self) -> AbstractContextManager[None]:
-        """A context in which much is taken in and the model is fitted only at the end."""
-        return self._fit.holding()
-
-    @property
-    def pending(self) -> Future[Any] | None:
-        """The fit under way, if any."""
-        return self._fit.pending
-
-    @property
-    def last_error(self) -> str | None:
-        """Why the last fit failed, if it did."""
-        return self._fit.last_error
 
     def take(self, value: float | None, time: float | None) -> None:
         """Update the recursion; a value that is unknown is taken to be as expected."""

@@ -6,13 +6,10 @@ import logging
 import warnings
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
-from predictors.fitting import Fit, Fitter
-from predictors.series import Model
+from predictors.fitted import FittedModel
+from predictors.fitting import Fitter
 
 _LEAST_POINTS = 2
 # Intervals that a fit forecasts ahead, so that it can answer for the instants to come while the next one is made.
@@ -41,7 +38,7 @@ class ProphetForecasts:
         return (1 - share) * self.means[index] + share * self.means[index + 1]
 
 
-class ProphetModel(Model):
+class ProphetModel(FittedModel):
     """Prophet over the last values, refitted at every one of them, in the fitter."""
 
     def __init__(self, fitter: Fitter, *, window_size: int, interval_s: float) -> None:
@@ -52,25 +49,11 @@ class ProphetModel(Model):
             window_size: Values to fit.
             interval_s: Time from one value to the next, seconds.
         """
-        self._fit = Fit(fitter)
+        super().__init__(fitter)
         self._interval_s = interval_s
         self._window: deque[tuple[float, float]] = deque(maxlen=window_size)
         self._time = 0.0
         self._forecasts: ProphetForecasts | None = None
-
-    def holding_fits(self) -> AbstractContextManager[None]:
-        """A context in which much is taken in and the model is fitted only at the end."""
-        return self._fit.holding()
-
-    @property
-    def pending(self) -> Future[Any] | None:
-        """The fit under way, if any."""
-        return self._fit.pending
-
-    @property
-    def last_error(self) -> str | None:
-        """Why the last fit failed, if it did."""
-        return self._fit.last_error
 
     def take(self, value: float | None, time: float | None) -> None:
         """Add the value at its time and fit; values without a time follow each other at the interval."""

@@ -84,16 +84,15 @@ class Scaling:
             FencedError: Another planner leads.
             KubernetesError: It cannot be done; nothing was changed as far as is known.
         """
-        if self._adapters is None or not await self._set_adapter(component, replicas):
+        if self._adapters is None or not await self._set_adapter(self._adapters, component, replicas):
             await self._set_deployment(component, replicas)
 
-    async def _set_adapter(self, component: Component, replicas: int) -> bool:
+    async def _set_adapter(self, adapters: Resource, component: Component, replicas: int) -> bool:
         """Ask the adapter; False if there is none."""
-        assert self._adapters is not None  # noqa: S101
         for attempt in range(_CONFLICTS):
             try:
                 await self._api.patch(
-                    self._adapters,
+                    adapters,
                     self._namespace,
                     adapter_name(self._name, component),
                     {"spec": {"replicas": replicas}},

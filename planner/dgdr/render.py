@@ -13,9 +13,8 @@ from typing import Any
 import yaml
 
 from connectors.base import ConnectorError
-from connectors.kubernetes.access import Access
-from connectors.kubernetes.api import KubernetesApi
 from connectors.kubernetes.resources import CONFIG_MAPS
+from planner.assembly import make_kubernetes_api
 from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation
 from planner.dgdr import issues
 from planner.dgdr.base import read_base
@@ -172,12 +171,7 @@ class _Cluster:
         Raises:
             GenerationError: It cannot be had.
         """
-        access = Access(
-            kubeconfig=self.settings.kubeconfig,
-            context=self.settings.kube_context,
-            service_account_dir=self.settings.kube_service_account_dir,
-        )
-        api = KubernetesApi(access, timeout_s=self.settings.kube_timeout)
+        api = make_kubernetes_api(self.settings)
         try:
             await api.start()
             where = namespace or api.credentials.namespace or "default"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation
+from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED, Invocation
 from planner.profile.output import leave, refuse_to_overwrite, showing
 from planner.profile.reading import explaining, target
 from planner.profile.tables import Sheet, print_sheets
@@ -21,8 +21,6 @@ from profiles.making.progress import MakingError
 from profiles.making.request import MeasureRequest
 from profiles.making.sweep import Precision
 from profiles.provenance import Engine
-
-EXIT_INTERRUPTED = 130
 
 
 @explaining

@@ -9,10 +9,10 @@ import sys
 import time
 
 from connectors.base import ConnectorError
-from connectors.election import Elector, Fence
-from connectors.kubernetes import Access, KubernetesApi, KubernetesLeases
+from connectors.election import Elector
+from connectors.kubernetes import KubernetesApi, KubernetesLeases
 from connectors.kubernetes.rights import Right, missing
-from planner.assembly import make_elector
+from planner.assembly import make_elector, make_kubernetes_api
 from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
 from planner.dgdr.controller.controller import Controller, ControllerOptions
 from planner.dgdr.controller.issues import NO_RIGHT
@@ -46,7 +46,7 @@ def run(invocation: Invocation) -> int:
 async def _serve(invocation: Invocation) -> None:
     settings, extras = invocation.settings, invocation.extras
     # Two clients: the one that changes things is fenced, the one of the election cannot be.
-    free = make_api(settings)
+    free = make_kubernetes_api(settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(free.close)
         await free.start()
@@ -54,7 +54,7 @@ async def _serve(invocation: Invocation) -> None:
         namespace = None if extras.all_namespaces else extras.watch_namespace or own
         elector = _elector(settings, free, own, extras.controller_name) if settings.leader_elect else None
         await _look_at_rights(free, namespace, own if elector else None)
-        api = make_api(settings, elector)
+        api = make_kubernetes_api(settings, elector)
         stack.push_async_callback(api.close)
         metrics = ControllerMetrics()
         options = ControllerOptions(
@@ -88,16 +88,6 @@ async def _until_stopped(controller: Controller) -> None:
     log.info("controller started")
     with contextlib.suppress(asyncio.CancelledError):
         await running
-
-
-def make_api(settings: Settings, fence: Fence | None = None) -> KubernetesApi:
-    """The cluster that the settings name; nothing is connected yet."""
-    access = Access(
-        kubeconfig=settings.kubeconfig,
-        context=settings.kube_context,
-        service_account_dir=settings.kube_service_account_dir,
-    )
-    return KubernetesApi(access, timeout_s=settings.kube_timeout, fence=fence)
 
 
 def _elector(settings: Settings, api: KubernetesApi, namespace: str, name: str) -> Elector:

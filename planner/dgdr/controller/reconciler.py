@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from connectors.kubernetes.api import KubernetesApi, Object
 from connectors.kubernetes.errors import NotFoundError
@@ -13,6 +12,7 @@ from connectors.kubernetes.events import Events
 from connectors.kubernetes.mirror import Mirror
 from connectors.kubernetes.resources import DEPLOYMENTS, JOBS, Resource
 from planner.dgdr.controller.deploying import Deploying
+from planner.dgdr.controller.job import outcome
 from planner.dgdr.controller.profiling import Profiling
 from planner.dgdr.controller.queue import Key
 from planner.dgdr.controller.status import State, shape_of
@@ -199,14 +199,9 @@ class Reconciler:
                     continue
                 if (labels.get(NAMESPACE), labels.get(NAME)) != (label(key[0]), label(key[1])):
                     continue
-                if kind is JOBS and (profiled is None and _ended(body)):
+                if kind is JOBS and (profiled is None and outcome(body) is not None):
                     continue
                 if body["metadata"].get("deletionTimestamp"):
                     continue
                 await self._api.delete(kind, *place)
                 log.info("removed", kind=kind.kind, object=place[1], request="/".join(key))
-
-
-def _ended(job: Object) -> bool:
-    conditions: list[dict[str, Any]] = (job.get("status") or {}).get("conditions") or []
-    return any(one.get("type") in {"Complete", "Failed"} and one.get("status") == "True" for one in conditions)

@@ -15,9 +15,9 @@ import yaml
 
 from connectors.base import ConnectorError
 from connectors.kubernetes.errors import KubernetesError
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation
+from planner.assembly import make_kubernetes_api
+from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED, Invocation
 from planner.dgdr.base import read_base
-from planner.dgdr.controller.command import make_api
 from planner.dgdr.controller.status import Phase
 from planner.dgdr.generate import from_profile
 from planner.dgdr.issues import DgdrError
@@ -32,8 +32,6 @@ from planner.profile.reading import Target
 from planner.settings import ConfigurationError
 from profiles import ProfileData, ProfileError, write_data
 from profiles.making.progress import MakingError
-
-EXIT_INTERRUPTED = 130
 
 log = get_logger("planner.dgdr")
 
@@ -91,7 +89,7 @@ async def _profile(invocation: Invocation) -> None:
     owner = Owner.of({**manifest, "apiVersion": manifest.get("apiVersion", "nvidia.com/v1alpha1")})
     base = None if extras.base is None else read_base(_read(extras.base), str(extras.base))
     folder = extras.output / f"{owner.name}-{owner.uid[:8]}"
-    api = make_api(invocation.settings)
+    api = make_kubernetes_api(invocation.settings)
     await api.start()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(api.close)
