@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from planner.planner import load_profile
+from planner.engines import load_profile
 from planner.settings import NO_BUDGET, Settings
 from planner.simulate.contest import Conditions, Contest, Entry, Load, starting_workers, survey
 from planner.simulation.arrivals import Cut

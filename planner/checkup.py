@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from connectors.base import Connector, ConnectorError
 from planner.assembly import make_connector, make_dashboard, make_source
 from planner.cli import EXIT_FAILED, Invocation
+from planner.engines import load_profile
 from planner.finding import Finding, Health
-from planner.planner import load_profile
 from planner.ports import check_ports
 from planner.report.history import History
 from planner.settings import ConfigurationError, Settings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +17,12 @@ from planner.core.policy import Policy, Rules
 from planner.core.sizing import Sizing, Targets
 from planner.core.slo import SloSizing
 from planner.core.throughput import ThroughputSizing
+from planner.engines import load_profile
+from planner.forecasting import LoadSeries
 from planner.settings import NO_BUDGET, Settings
 from planner.simulation.trace import Trace
-from predictors import Fitter, InlineFitter, PredictorOptions, SeriesPredictor, make_predictor
-from profiles import EngineProfile, ProfileError, load_profiles
+from predictors import Fitter, InlineFitter
+from profiles import EngineProfile, ProfileError
 
 
 def _percentile(settings: Settings) -> float | None:
@@ -91,9 +92,9 @@ class Planner:
         """
         self.settings = settings
         self.profile = profile if profile is not None else load_profile(settings)
-        self._series = () if predictors else _make_series(settings, fitter or InlineFitter())
+        self._series = LoadSeries() if predictors else LoadSeries.of(settings, fitter or InlineFitter())
         demand = Demand(
-            predictors or LoadPredictors(*self._series),
+            predictors or self._series.predictors,
             interval=settings.adjustment_interval,
             isl=settings.isl,
             osl=settings.osl,
@@ -122,17 +123,7 @@ class Planner:
     def _warm_up(self, first: Observation) -> None:
         """Let the trace be what came before the first observation: only now is it known when that was."""
         intervals, self._warm_intervals = self._warm_intervals, []
-        shift = first.time - first.interval - intervals[-1].end_s
-        if not self._series:
-            return
-        requests, isl, osl, *tokens = self._series
-        requests.warm((float(one.requests), one.end_s + shift) for one in intervals)
-        isl.warm((one.isl, one.end_s + shift) for one in intervals)
-        osl.warm((one.osl, one.end_s + shift) for one in intervals)
-        if tokens:
-            input_tokens, output_tokens = tokens
-            input_tokens.warm((one.requests * (one.isl or 0.0), one.end_s + shift) for one in intervals)
-            output_tokens.warm((one.requests * (one.osl or 0.0), one.end_s + shift) for one in intervals)
+        self._series.warm(intervals, first.time - first.interval - intervals[-1].end_s)
 
     def recall(self, past: Iterable[Remembered], now: float) -> int:
         """Learn from what was seen and decided before a restart, and go on from there.
@@ -148,9 +139,7 @@ class Planner:
             The adjustments that were learnt from.
         """
         interval, last, learnt = self.settings.adjustment_interval, None, 0
-        with ExitStack() as warming:
-            for series in self._series:
-                warming.enter_context(series.warming())
+        with self._series.warming():
             for one in past:
                 seen = one.observation
                 if seen.time > now or not (one.reaction or math.isclose(seen.interval, interval, rel_tol=0.01)):
@@ -174,11 +163,12 @@ class Planner:
     def _pass_time(self, last: float | None, until: float) -> None:
         """Let intervals pass that nobody observed."""
         interval = self.settings.adjustment_interval
-        missed = 0 if last is None else round((until - last) / interval)
+        if last is None:
+            return
+        missed = round((until - last) / interval)
         if missed > _MOST_UNWATCHED:
             self._policy.interrupt()
         for number in range(max(1, missed - _MOST_PASSED + 1), missed + 1):
-            assert last is not None  # noqa: S101 - or nothing was missed
             self._policy.learn(Observation(time=last + number * interval, interval=interval))
 
     @property
@@ -189,11 +179,11 @@ class Planner:
 
     def pending_fits(self) -> list[Future[Any]]:
         """Fits under way; a decision made before they end uses the models there were before."""
-        return [fit for model in self._series if (fit := model.pending) is not None]
+        return self._series.pending_fits
 
     def fit_errors(self) -> list[str]:
         """Why fits failed, as far as their predictors still go without."""
-        return [error for model in self._series if (error := model.last_error) is not None]
+        return self._series.fit_errors
 
     def decide(self, observation: Observation) -> Decision:
         """The workers that should run from now on, after ``learn`` took in the same observation."""
@@ -275,52 +265,3 @@ class Planner:
             idle_intervals=settings.idle_intervals,
             worker_startup_s=settings.worker_startup,
         )
-
-
-def load_profile(settings: Settings) -> EngineProfile:
-    """The engine profile that the settings name.
-
-    Raises:
-        profiles.ProfileError: It is missing or unusable.
-    """
-    profile = load_profiles(
-        settings.profile_results_dir,
-        prefill_gpus=settings.prefill_engine_num_gpu,
-        decode_gpus=settings.decode_engine_num_gpu,
-        prefill_select=_pairs(settings.prefill_profile_select),
-        decode_select=_pairs(settings.decode_profile_select),
-    )
-    # A backend that nobody chose says nothing of the deployment.
-    backend = settings.backend if "backend" in settings.model_fields_set else None
-    mismatches = tuple(profile.provenance.mismatches(model=settings.model_name, backend=backend))
-    if settings.aggregated and profile.prefill.gpus != profile.decode.gpus:
-        mismatches = (*mismatches, _two_engines(profile))
-    return replace(profile, warnings=(*profile.warnings, *mismatches))
-
-
-def _two_engines(profile: EngineProfile) -> str:
-    return (
-        f"With --mode agg one engine serves both phases, but the profile's prefill data are of an engine with "
-        f"{profile.prefill.gpus} GPUs and its decode data of one with {profile.decode.gpus}: a worker is taken to have "
-        f"{profile.decode.gpus} GPUs and the latencies of both; profile the engine in both roles, or choose rows "
-        "of the same one with --prefill-profile-select and --decode-profile-select"
-    )
-
-
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    return dict(text.split("=", 1) for text in texts)
-
-
-def _make_series(settings: Settings, fitter: Fitter) -> tuple[SeriesPredictor, ...]:
-    options = PredictorOptions(
-        interval_s=settings.adjustment_interval,
-        log1p=settings.load_predictor_log1p,
-        prophet_window_size=settings.prophet_window_size,
-        kalman_q_level=settings.kalman_q_level,
-        kalman_q_trend=settings.kalman_q_trend,
-        kalman_r=settings.kalman_r,
-        kalman_min_points=settings.kalman_min_points,
-    )
-    # The published rules go by requests and lengths alone.
-    number = 3 if settings.sizing == "throughput" else 5
-    return tuple(make_predictor(settings.load_predictor, options, fitter) for _ in range(number))

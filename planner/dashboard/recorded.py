@@ -12,7 +12,7 @@ from typing import Any
 
 from planner.dashboard.facts import facts_of
 from planner.dashboard.recording import RecordedRun, Recording
-from planner.planner import load_profile
+from planner.engines import load_profile
 from planner.report.database import HistoryError
 from planner.report.decision_log import DECISION_FILE, decision_files, lines_of
 from planner.report.life import Run

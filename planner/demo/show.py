@@ -20,7 +20,7 @@ from planner.demo.plot import plot
 from planner.demo.screen import Screen
 from planner.demo.standin import StandIn
 from planner.demo.story import Moment, Story
-from planner.planner import load_profile
+from planner.engines import load_profile
 from planner.settings import Settings
 from planner.simulation.arrivals import Arrival
 from planner.simulation.load import Traffic, day_curve, with_burst

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
-from planner.planner import load_profile
+from planner.engines import load_profile
 from planner.settings import NO_BUDGET, ConfigurationError, Found, Settings, validate
 from planner.simulate.contest import Conditions, Contest, Entry, Load, Survey, smallest_static, starting_workers, survey
 from planner.simulate.page import write_report

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.core.sizing import Targets
-from planner.planner import Planner, load_profile
+from planner.engines import load_profile
+from planner.planner import Planner
 from planner.settings import Settings
 from planner.simulation.arrivals import Arrival, Cut, Pattern, cut, generate, read
 from planner.simulation.baselines import Reactive, Static, foresee

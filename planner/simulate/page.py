@@ -9,7 +9,7 @@ from typing import Any
 
 from planner.dashboard.facts import planner_facts
 from planner.dashboard.recording import RecordedRun, Recording, Scores
-from planner.planner import load_profile
+from planner.engines import load_profile
 from planner.report.record import Record
 from planner.settings import Settings
 from planner.simulate.table import COLUMNS, cells, footnote

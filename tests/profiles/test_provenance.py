@@ -8,8 +8,8 @@ import pytest
 
 from planner import Planner, Settings
 from planner.checkup import check_up
+from planner.engines import load_profile
 from planner.finding import Health
-from planner.planner import load_profile
 from profiles import ProfileError, load_profiles
 from profiles.provenance import Provenance, same_model
 
