@@ -1,4 +1,4 @@
-import importlib.util
+import importlib
 import json
 import re
 import sys
@@ -15,12 +15,12 @@ FOLDER = Path(__file__).parents[2] / "examples" / "grafana"
 
 @pytest.fixture(scope="module")
 def made():
-    spec = importlib.util.spec_from_file_location("grafana_dashboard", FOLDER / "dashboard.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    """The script that makes the files, with the modules beside it, which nobody else is to come upon."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        yield importlib.import_module("dashboard")
+    for name in ("dashboard", "grafana", "panels"):
+        del sys.modules[name]
 
 
 def exported_names():
