@@ -144,24 +144,14 @@ def _generate(
     budget, notes = budget_of(request, picked)
     name = request.profile_config_map or CONFIG_MAP
     _put_workers(graph, request, backend, picked)
-    generated = {
-        "backend": backend,
-        "ttft": f"{request.sla.ttft_ms:.12g}",
-        "itl": f"{request.sla.itl_ms:.12g}",
-        "isl": str(request.sla.isl),
-        "osl": str(request.sla.osl),
-        "max_gpu_budget": str(budget),
-        "prefill_engine_num_gpu": str(picked[0].parallelism.gpus),
-        "decode_engine_num_gpu": str(picked[1].parallelism.gpus),
-        "profile_results_dir": PROFILE_DIR,
-    }
     limit = most_sequences(workers[1], backend)
     if not request.use_mocker and (picked[1].concurrency > (limit or _USUAL_LIMIT)):
         notes.append(
             f"a decode engine is reckoned with {picked[1].concurrency} sequences at once: see that it is allowed them, "
             f"{limit_flag(backend)} of {backend}"
         )
-    image = put_planner(graph, request, generated, image=planner_image or own_image(request), config_map=name)
+    told = _planner_settings(request, backend, budget, picked)
+    image = put_planner(graph, request, told, image=planner_image or own_image(request), config_map=name)
     if image.startswith(PLACEHOLDER):
         notes.append(f"the planner's image {image} is a placeholder: name yours as the profiler image of the request")
     profile = _profile_map(request, data, name)
@@ -174,6 +164,22 @@ def _generate(
         _overlay(graph, request, backend)
     _set_metadata(graph, request, choice, base)
     return Generated(dgd=graph.body, additional=(profile,), choice=choice)
+
+
+def _planner_settings(request: Request, backend: str, budget: int, picked: tuple[Picked, Picked]) -> Mapping[str, str]:
+    """What the planner is told of the SLA and of the engines, by field of its settings."""
+    prefill, decode = picked
+    return {
+        "backend": backend,
+        "ttft": f"{request.sla.ttft_ms:.12g}",
+        "itl": f"{request.sla.itl_ms:.12g}",
+        "isl": str(request.sla.isl),
+        "osl": str(request.sla.osl),
+        "max_gpu_budget": str(budget),
+        "prefill_engine_num_gpu": str(prefill.parallelism.gpus),
+        "decode_engine_num_gpu": str(decode.parallelism.gpus),
+        "profile_results_dir": PROFILE_DIR,
+    }
 
 
 def _backend(request: Request, data: ProfileData) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from planner.dgdr import issues
 from planner.dgdr.choice import Choice, Picked
@@ -13,6 +12,7 @@ from planner.dgdr.graph import Part
 from planner.dgdr.request import Request
 from planner.settings import NO_BUDGET, Settings
 from profiles import ProfileData, ProfileError
+from profiles.making.estimate import Estimate
 
 
 def pick(request: Request, data: ProfileData, workers: tuple[Part, Part]) -> tuple[Picked, Picked]:
@@ -101,20 +101,13 @@ def choice_of(
         found: What an estimate looked at; None if the profile was given.
         notes: What there is to say so far.
     """
-    provenance = data.provenance
     engines = f"{picked[0].parallelism} for prefill and {picked[1].parallelism} for decode"
     unknown = [f"{path} is no option of the planner and is left out" for path in request.unknown_planner_options]
     remarks = [*request.notes, *unknown, *notes]
     if found is None:
-        mismatches = provenance.mismatches(model=request.sweep.hf_id or request.model, backend=backend)
-        untold = [
-            f"the profile does not say how many GPUs a {one.role} engine has: {one.parallelism.gpus} is assumed"
-            for one, engine in zip(picked, (provenance.prefill, provenance.decode), strict=True)
-            if not (engine.gpus or engine.tp)
-        ]
         reason = f"{engines}: the engines that were profiled, which meet both targets"
-        estimates, refused = dict[str, Any](), dict[str, str]()
-        remarks = [*remarks, *mismatches, *untold]
+        estimates, refused = dict[str, Estimate](), dict[str, str]()
+        remarks += _doubts(request, data, backend, picked)
     else:
         reason = (
             f"{engines}{f' with {backend}' if found.others or found.refused else ''}: of the engines that meet both "
@@ -122,20 +115,30 @@ def choice_of(
         )
         estimates = {backend: found.estimate, **found.others}
         refused = {f"{name} TP {tp}": why for name, one in estimates.items() for tp, why in one.refused.items()}
-        remarks = [*remarks, *found.estimate.notes]
+        refused |= found.refused
+        remarks += found.estimate.notes
     return Choice(
         model=request.model,
         backend=backend,
-        system=provenance.system,
+        system=data.provenance.system,
         how=_how(data),
         sla=request.sla,
         prefill=picked[0],
         decode=picked[1],
         reason=reason,
         candidates={name: one.candidates for name, one in estimates.items()},
-        refused={**refused, **(found.refused if found else {})},
+        refused=refused,
         notes=tuple(remarks),
     )
+
+
+def _doubts(request: Request, data: ProfileData, backend: str, picked: Sequence[Picked]) -> Iterator[str]:
+    """What a profile that was given leaves open, or what is of something else than the request."""
+    provenance = data.provenance
+    yield from provenance.mismatches(model=request.sweep.hf_id or request.model, backend=backend)
+    for one, engine in zip(picked, (provenance.prefill, provenance.decode), strict=True):
+        if not (engine.gpus or engine.tp):
+            yield f"the profile does not say how many GPUs a {one.role} engine has: {one.parallelism.gpus} is assumed"
 
 
 def _how(data: ProfileData) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from connectors.kubernetes.api import Object
 from connectors.kubernetes.inventory import trouble
+from planner.cli import EXIT_BAD_CONFIGURATION
 from planner.dgdr.controller.issues import JOB_FAILED
 from planner.dgdr.issues import DgdrError
 from planner.dgdr.ownership import CONTROLLER, Owner
@@ -18,6 +19,7 @@ ACCOUNT = "dgdr-profiling-job"
 CONTAINER = "profiler"
 CONFIGURATION = "/config"
 OUTPUT = "/data"
+_BASE = "base.yaml"
 
 # A job that fails for a reason that stays is not begun again; others are, so often.
 _RETRIES = 3
@@ -37,18 +39,53 @@ def job_manifest(
         controller: The controller whose job it is.
         timeout_s: After so many seconds the job is ended.
     """
+    container = _container(request, manifest, owner, image)
+    metadata = owner.metadata(owner.job, app="sla-planner-profiler", **{CONTROLLER: controller})
+    failed_for_good = {"containerName": CONTAINER, "operator": "In", "values": [EXIT_BAD_CONFIGURATION]}
+    return {
+        "metadata": metadata,
+        "spec": {
+            "backoffLimit": _RETRIES,
+            "activeDeadlineSeconds": timeout_s,
+            "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": failed_for_good}]},
+            "template": {"metadata": {"labels": metadata["labels"]}, "spec": _pod(request, container)},
+        },
+    }
+
+
+def _pod(request: Request, container: Object) -> Object:
+    """The pod of a job, with the volumes that ``_container`` mounts."""
+    volumes: list[Object] = [_output_volume(request.output_pvc), {"name": "tmp", "emptyDir": {}}]
+    if (base := request.config_map_ref) is not None:
+        items = [{"key": base.key, "path": _BASE}]
+        volumes.append({"name": "config", "configMap": {"name": base.name, "items": items}})
+    return {
+        "serviceAccountName": ACCOUNT,
+        "restartPolicy": "Never",
+        # Its last act is to remove the deployment that it measured.
+        "terminationGracePeriodSeconds": 60,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "fsGroup": _GROUP,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": volumes,
+        **({"tolerations": list(request.tolerations)} if request.tolerations else {}),
+    }
+
+
+def _container(request: Request, manifest: Object, owner: Owner, image: str) -> Object:
+    """The container that profiles, told the request itself."""
     accepted = {key: manifest[key] for key in ("apiVersion", "kind", "spec")}
     accepted["metadata"] = {"name": owner.name, "namespace": owner.namespace, "uid": owner.uid}
     arguments = ["dgdr", "profile", "--request-json", json.dumps(accepted, separators=(",", ":"))]
     arguments += ["--output", OUTPUT, "--planner-image", image, "--log-format", "json"]
-    volumes: list[Object] = [_output_volume(request.output_pvc), {"name": "tmp", "emptyDir": {}}]
     mounts: list[Object] = [{"name": "output", "mountPath": OUTPUT}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
     if request.config_map_ref is not None:
-        name, key = request.config_map_ref.name, request.config_map_ref.key
-        volumes.append({"name": "config", "configMap": {"name": name, "items": [{"key": key, "path": "base.yaml"}]}})
         mounts.append({"name": "config", "mountPath": CONFIGURATION, "readOnly": True})
-        arguments += ["--base", f"{CONFIGURATION}/base.yaml"]
-    container: Object = {
+        arguments += ["--base", f"{CONFIGURATION}/{_BASE}"]
+    return {
         "name": CONTAINER,
         "image": image,
         "command": ["python", "-m", "planner"],
@@ -62,40 +99,7 @@ def job_manifest(
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-    }
-    if request.resources:
-        container["resources"] = request.resources
-    pod: Object = {
-        "serviceAccountName": ACCOUNT,
-        "restartPolicy": "Never",
-        # Its last act is to remove the deployment that it measured.
-        "terminationGracePeriodSeconds": 60,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "fsGroup": _GROUP,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": volumes,
-    }
-    if request.tolerations:
-        pod["tolerations"] = list(request.tolerations)
-    metadata = owner.metadata(owner.job, app="sla-planner-profiler", **{CONTROLLER: controller})
-    return {
-        "metadata": metadata,
-        "spec": {
-            "backoffLimit": _RETRIES,
-            "activeDeadlineSeconds": timeout_s,
-            "podFailurePolicy": {
-                "rules": [
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [2]},
-                    }
-                ]
-            },
-            "template": {"metadata": {"labels": metadata["labels"]}, "spec": pod},
-        },
+        **({"resources": request.resources} if request.resources else {}),
     }
 
 
