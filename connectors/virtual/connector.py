@@ -7,7 +7,8 @@ import socket
 from collections.abc import Callable
 
 from connectors.base import Applied, Connector, ConnectorError, Outcome, WorkerCounts
-from connectors.virtual.listen import ApiServer, Listen
+from connectors.virtual.listen import Listen
+from connectors.virtual.server import ApiServer
 from connectors.virtual.state import VirtualState
 from connectors.virtual.store import EmbeddedStore, VirtualStore
 from connectors.virtual.webhook import Webhook

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from planner.dgdr.engines import Parallelism
-from planner.dgdr.request import Sla
+from planner.dgdr.terms import Sla
 from planner.profile.tables import Sheet
 from profiles.making.estimate import Candidate
 

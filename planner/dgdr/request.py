@@ -2,129 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from planner.dgdr import issues
-from planner.dgdr.issues import RequestError
 from planner.dgdr.options import PlannerOptions, flags_of
-from planner.dgdr.section import Section
-
-__all__ = ["ConfigMapRef", "Hardware", "ModelCache", "Overrides", "Request", "RequestError", "Sla", "Sweep"]
+from planner.dgdr.section import Section, check_names
+from planner.dgdr.terms import ConfigMapRef, Hardware, ModelCache, Overrides, Sla, Sweep
+from planner.dgdr.versions import ALPHA_FIELDS, BETA_FIELDS, read_alpha, read_beta
 
 KIND = "DynamoGraphDeploymentRequest"
-DEFAULT_KEY = "disagg.yaml"
 PROFILE_CONFIG_MAP = "planner.dynamo/profile-config-map"
 """Annotation of a request that names the ConfigMap with the profile, where two deployments share a namespace."""
 
 Backend = Literal["auto", "vllm", "sglang", "trtllm"]
 Version = Literal["v1alpha1", "v1beta1"]
-
-_ALPHA = ("profilingConfig", "deploymentOverrides", "useMocker", "enableGpuDiscovery")
-BETA_FIELDS = (
-    "image",
-    "runtimeVersionOverride",
-    "modelCache",
-    "hardware",
-    "workload",
-    "sla",
-    "overrides",
-    "features",
-    "searchStrategy",
-)
-_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sla:
-    """What is to be met: latencies (ms) at lengths (tokens)."""
-
-    isl: int
-    osl: int
-    ttft_ms: float
-    itl_ms: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
-    """How engines are looked for.
-
-    Attributes:
-        use_ai_configurator: Whether they are estimated rather than measured.
-        system: The GPUs, as the request calls them.
-        hf_id: Hugging Face name of the model to estimate, if the model is called otherwise.
-        backend_version: Version of the backend whose data is used; None for the current one.
-    """
-
-    use_ai_configurator: bool
-    system: str | None = None
-    hf_id: str | None = None
-    backend_version: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hardware:
-    """Which GPUs there are; None is unknown.
-
-    Attributes:
-        total_gpus: All that the deployment may use.
-        gpus_per_node: Those of one node.
-        least_per_engine: Fewest that an engine may have.
-        most_per_engine: Most that an engine may have.
-    """
-
-    total_gpus: int | None = None
-    gpus_per_node: int | None = None
-    least_per_engine: int | None = None
-    most_per_engine: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigMapRef:
-    """A key of a ConfigMap in the namespace of the request."""
-
-    name: str
-    key: str = DEFAULT_KEY
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCache:
-    """A volume that has the model.
-
-    Attributes:
-        claim: The PersistentVolumeClaim.
-        model_path: Where the model is on it; empty for its root, None if it is only a cache of downloads.
-        mount_path: Where it is mounted.
-    """
-
-    claim: str
-    model_path: str | None
-    mount_path: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
-    """What the deployment is to have whatever is generated.
-
-    Attributes:
-        name: Its name.
-        namespace: Its namespace.
-        labels: Labels beside those it gets anyway.
-        annotations: Annotations likewise.
-        workers_image: Image of its workers.
-        runtime_version: Version of Dynamo's images, if they are not named.
-        dgd: A part of a deployment that is laid over it.
-    """
-
-    name: str | None = None
-    namespace: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    workers_image: str | None = None
-    runtime_version: str | None = None
-    dgd: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +87,6 @@ class Request:
         Raises:
             RequestError: It is none, or says something wrong or not enough.
         """
-        from planner.dgdr.versions import read_alpha, read_beta  # noqa: PLC0415 - they make what is declared here
-
         if not isinstance(manifest, Mapping) or manifest.get("kind") != KIND:
             raise issues.NO_REQUEST.error(origin=origin, found=_found_instead(manifest))
         version = _version(manifest)
@@ -254,21 +145,6 @@ class _Metadata:
         )
 
 
-def check_names(named: Mapping[str, str | None]) -> None:
-    """See that names are such as Kubernetes accepts.
-
-    Args:
-        named: Names by their paths; None for none.
-
-    Raises:
-        RequestError: One is not.
-    """
-    for path, name in named.items():
-        if name is not None and (len(name) > 253 or not re.fullmatch(_NAME, name)):
-            accepted = "small letters, digits, dashes and dots, a letter or digit first and last"
-            raise issues.WRONG_VALUE.error(path=path, value=repr(name), accepted=accepted)
-
-
 def _found_instead(manifest: Any) -> str:
     if not isinstance(manifest, Mapping):
         return f"it is a {type(manifest).__name__}, not a mapping"
@@ -287,7 +163,7 @@ def _version(manifest: Mapping[str, Any]) -> Version:
 
 def _shape(spec: Section, version: Version) -> tuple[Version, list[str]]:
     """The version whose fields a specification has; the one it claims is wrong where a server does not convert."""
-    alpha, beta = _there(spec, _ALPHA), _there(spec, BETA_FIELDS)
+    alpha, beta = _there(spec, ALPHA_FIELDS), _there(spec, BETA_FIELDS)
     if alpha and beta:
         raise issues.MIXED_SHAPES.error(alpha=", ".join(alpha), beta=", ".join(beta))
     shape: Version = "v1alpha1" if alpha else "v1beta1" if beta else version

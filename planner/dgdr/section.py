@@ -10,6 +10,8 @@ from typing import Any
 
 from planner.dgdr import issues
 
+_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+
 
 class Section:
     """A mapping of a manifest; keys may be written in camelCase or snake_case.
@@ -137,6 +139,21 @@ class Section:
 
     def _wrong(self, key: str, accepted: str) -> Exception:
         return issues.WRONG_VALUE.error(path=self.at(key), value=_shown(self.raw(key)), accepted=accepted)
+
+
+def check_names(named: Mapping[str, str | None]) -> None:
+    """See that names are such as Kubernetes accepts.
+
+    Args:
+        named: Names by their paths; None for none.
+
+    Raises:
+        RequestError: One is not.
+    """
+    for path, name in named.items():
+        if name is not None and (len(name) > 253 or not re.fullmatch(_NAME, name)):
+            accepted = "small letters, digits, dashes and dots, a letter or digit first and last"
+            raise issues.WRONG_VALUE.error(path=path, value=repr(name), accepted=accepted)
 
 
 def snake(name: str) -> str:

@@ -7,13 +7,26 @@ from typing import Any
 
 from planner.dgdr import issues
 from planner.dgdr.options import read_options
-from planner.dgdr.request import BETA_FIELDS, ConfigMapRef, Hardware, ModelCache, Overrides, Sla, Sweep, check_names
-from planner.dgdr.section import Section
+from planner.dgdr.section import Section, check_names
+from planner.dgdr.terms import ConfigMapRef, Hardware, ModelCache, Overrides, Sla, Sweep
 from planner.settings import Settings
+
+ALPHA_FIELDS = ("profilingConfig", "deploymentOverrides", "useMocker", "enableGpuDiscovery")
+BETA_FIELDS = (
+    "image",
+    "runtimeVersionOverride",
+    "modelCache",
+    "hardware",
+    "workload",
+    "sla",
+    "overrides",
+    "features",
+    "searchStrategy",
+)
+"""The fields that either version has and the other has not."""
 
 _BACKENDS = ("vllm", "sglang", "trtllm")
 _COMMON = ("model", "backend", "autoApply")
-_ALPHA_FIELDS = (*_COMMON, "useMocker", "profilingConfig", "deploymentOverrides", "enableGpuDiscovery")
 _PROFILING_FIELDS = ("config", "configMapRef", "profilerImage", "outputPVC", "resources", "tolerations")
 _OVERRIDE_FIELDS = ("name", "namespace", "labels", "annotations", "workersImage")
 _SLA_FIELDS = ("isl", "osl", "ttft", "itl")
@@ -40,7 +53,7 @@ def read_alpha(spec: Section, notes: list[str]) -> dict[str, Any]:
     Raises:
         RequestError: Something is wrong or missing.
     """
-    spec.refuse_unknown(_ALPHA_FIELDS)
+    spec.refuse_unknown((*_COMMON, *ALPHA_FIELDS))
     profiling, overrides = spec.section("profilingConfig"), spec.section("deploymentOverrides")
     profiling.refuse_unknown(_PROFILING_FIELDS)
     overrides.refuse_unknown(_OVERRIDE_FIELDS)

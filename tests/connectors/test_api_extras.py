@@ -13,7 +13,7 @@ import yaml
 
 from connectors.base import ConnectorError, Outcome
 from connectors.virtual import Listen, VirtualClientError, VirtualConnectorClient, VirtualDecision
-from connectors.virtual import listen as listen_module
+from connectors.virtual import server as server_module
 from planner import Workers
 
 DECISION = "/api/v1/decision"
@@ -159,7 +159,7 @@ async def test_tls(make_connector, tls, decision):
 
 
 async def test_a_renewed_certificate_is_served_without_a_restart(make_connector, tls, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(listen_module, "_RENEW_EVERY_S", 0.02)
+    monkeypatch.setattr(server_module, "_RENEW_EVERY_S", 0.02)
     cert_file = tmp_path / "tls.pem"
     old = tls.key_file.read_bytes() + tls.cert_file.read_bytes()
     new = tls.client_key_file.read_bytes() + tls.client_cert_file.read_bytes()

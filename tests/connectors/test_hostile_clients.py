@@ -10,7 +10,8 @@ import sys
 import httpx
 import pytest
 
-from connectors.virtual import Listen, api, listen
+from connectors.virtual import Listen, api
+from connectors.virtual import server as server_module
 from connectors.virtual.api import openapi
 
 TOKEN = "the-token"
@@ -57,7 +58,7 @@ async def hung_up(reader, within_s):
 
 
 async def test_a_request_that_never_ends_is_hung_up_on(make_connector, monkeypatch):
-    monkeypatch.setattr(listen, "_IDLE_S", 0.5)
+    monkeypatch.setattr(server_module, "_IDLE_S", 0.5)
     server = make_connector(listen=Listen("127.0.0.1", 0))
     await server.start()
     reader, writer = await speak(server, b"GET /api/v1/decision HTTP/1.1\r\nHost: x\r\n")
@@ -92,7 +93,7 @@ async def test_hundreds_of_silent_connections_keep_nobody_out(server, honest):
 
 
 async def test_more_connections_than_there_is_room_for_are_hung_up_on(make_connector, monkeypatch):
-    monkeypatch.setattr(listen, "_MOST_CONNECTIONS", 5)
+    monkeypatch.setattr(server_module, "_MOST_CONNECTIONS", 5)
     server = make_connector(listen=Listen("127.0.0.1", 0))
     await server.start()
     within = [await speak(server, b"") for _ in range(5)]
@@ -115,7 +116,7 @@ async def test_more_connections_than_there_is_room_for_are_hung_up_on(make_conne
 
 def test_connections_leave_files_for_the_rest_of_the_process():
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert files == resource.RLIM_INFINITY or 0 < listen.most_connections() < files
+    assert files == resource.RLIM_INFINITY or 0 < server_module.most_connections() < files
 
 
 async def test_a_client_that_does_not_read_its_answers_holds_nobody_up(server, honest):

@@ -18,8 +18,9 @@ from planner.dgdr.controller.queue import Key
 from planner.dgdr.controller.status import State, shape_of
 from planner.dgdr.controller.ticket import Ticket
 from planner.dgdr.controller.validation import look_for_what_it_names
+from planner.dgdr.issues import RequestError
 from planner.dgdr.ownership import CONTROLLER, NAME, NAMESPACE, TRIAL, UID, label, labels_of
-from planner.dgdr.request import Request, RequestError
+from planner.dgdr.request import Request
 from planner.log import get_logger
 
 _FIXED = {State.PROFILING, State.DEPLOYING, State.READY, State.DEPLOYED, State.DELETED}

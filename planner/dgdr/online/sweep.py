@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.dgdr.request import Hardware, Sla
+from planner.dgdr.terms import Hardware, Sla
 from profiles import ProfileData
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from planner.dgdr.online.sweep import candidates, chosen
-from planner.dgdr.request import Hardware, Sla
+from planner.dgdr.terms import Hardware, Sla
 from profiles import data_of_points
 from profiles.provenance import Engine, Provenance
 

@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cli import parse as parse_flags
+from planner.dgdr.issues import RequestError
 from planner.dgdr.options import field_of, flags_of, read_options
-from planner.dgdr.request import ConfigMapRef, Request, RequestError, Sla
+from planner.dgdr.request import Request
 from planner.dgdr.section import Section, snake
 from planner.dgdr.systems import system_name
+from planner.dgdr.terms import ConfigMapRef, Sla
 from planner.settings import Settings
 from tests.dgdr.render.conftest import ALPHA, BETA, REQUESTS, SHAPES, alpha, beta, changed, load
 
