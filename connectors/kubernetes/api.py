@@ -18,6 +18,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from connectors.base import ConnectorError
 from connectors.election import Fence, FencedError
 from connectors.kubernetes.access import Access, Credentials, sign_in
 from connectors.kubernetes.errors import (
@@ -114,6 +115,14 @@ class _Call:
         return event
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What a start makes: who we are, and connections."""
+
+    credentials: Credentials
+    client: ApiClient
+
+
 class KubernetesApi:
     """Talks to one API server.
 
@@ -142,8 +151,7 @@ class KubernetesApi:
         self._fence = fence
         self._timeout_s = timeout_s
         self._sleep = sleep
-        self._credentials: Credentials | None = None
-        self._client: ApiClient | None = None
+        self._session: _Session | None = None
 
     async def start(self) -> None:
         """Load the credentials; may be called again.
@@ -151,25 +159,31 @@ class KubernetesApi:
         Raises:
             ConnectorError: There are none, or they cannot be used.
         """
-        if self._client is not None:
+        if self._session is not None:
             return
         from kubernetes_asyncio.client import ApiClient  # noqa: PLC0415 - half a second that other modes save
 
-        self._credentials = await sign_in(self._access)
-        self._client = ApiClient(self._credentials.configuration)
-        self._client.user_agent = FIELD_MANAGER
+        credentials = await sign_in(self._access)
+        client = ApiClient(credentials.configuration)
+        client.user_agent = FIELD_MANAGER
+        self._session = _Session(credentials, client)
 
     async def close(self) -> None:
         """Close all connections; may be called without ``start``."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        if self._session is not None:
+            await self._session.client.close()
+            self._session = None
 
     @property
     def credentials(self) -> Credentials:
         """What was found at the start."""
-        assert self._credentials is not None, "not started"  # noqa: S101
-        return self._credentials
+        return self._started.credentials
+
+    @property
+    def _started(self) -> _Session:
+        if self._session is None:
+            raise ConnectorError("the client of the Kubernetes API has not been started")
+        return self._session
 
     async def served(self, resource: Resource) -> Resource | None:
         """The resource in the newest version that the server has it in; None if it has none."""
@@ -371,8 +385,7 @@ class KubernetesApi:
         return response
 
     async def _send_once(self, call: _Call, limit_s: float) -> ClientResponse:
-        assert self._client is not None, "not started"  # noqa: S101
-        response: ClientResponse = await self._client.call_api(
+        response: ClientResponse = await self._started.client.call_api(
             call.path,
             call.method,
             query_params=[(key, value) for key, value in call.query.items() if value],

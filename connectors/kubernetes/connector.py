@@ -56,6 +56,15 @@ class Step:
         return f"{self.component.name} {self.before} to {self.after}"
 
 
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The deployment that was found, and what acts on it."""
+
+    found: Discovered
+    scaling: Scaling
+    events: Events
+
+
 class KubernetesConnector(Connector):
     """Scales the prefill and decode components of one deployment, and tells which workers there are.
 
@@ -90,9 +99,7 @@ class KubernetesConnector(Connector):
         self._fence = fence
         self._monotonic = monotonic
         self._followed_within_s = followed_within_s
-        self._found: Discovered | None = None
-        self._scaling: Scaling | None = None
-        self._events: Events | None = None
+        self._attached: Attached | None = None
         self._mirror: Mirror | None = None
         self._following: asyncio.Task[None] | None = None
         self._may_list_pods = True
@@ -109,8 +116,8 @@ class KubernetesConnector(Connector):
                 without which nothing can be scaled.
         """
         await self._api.start()
-        found = self._found = await discover(self._api, self._wanted)
-        self._scaling = Scaling(
+        found = await discover(self._api, self._wanted)
+        scaling = Scaling(
             self._api,
             deployments=found.deployments,
             adapters=found.adapters,
@@ -118,13 +125,14 @@ class KubernetesConnector(Connector):
             name=found.name,
             fence=self._fence,
         )
-        self._events = Events(
+        events = Events(
             self._api,
             found.deployments,
             found.namespace,
             now=self._now,
             enabled=self._wanted.scales and CREATE_EVENTS not in found.lacking,
         )
+        self._attached = Attached(found, scaling, events)
         self._may_list_pods = LIST_PODS not in found.lacking
         if LIST not in found.lacking:
             self._mirror = Mirror(
@@ -139,22 +147,22 @@ class KubernetesConnector(Connector):
     @property
     def warnings(self) -> tuple[str, ...]:
         """The rights that are missing and not essential, and what else looked odd at the start."""
-        return self._found.warnings if self._found else ()
+        return self._attached.found.warnings if self._attached else ()
 
     @property
     def engine_gpus(self) -> tuple[int | None, int | None]:
         """GPUs of a worker of each pool, as deployed."""
-        return self._found.engine_gpus if self._found else (None, None)
+        return self._attached.found.engine_gpus if self._attached else (None, None)
 
     @property
     def model_name(self) -> str | None:
         """The model that the deployment serves."""
-        return self._found.model if self._found else None
+        return self._attached.found.model if self._attached else None
 
     @property
     def place(self) -> tuple[str, str]:
         """Namespace and name of the deployment; known after ``start``."""
-        found = self._started()
+        found = self._started.found
         return found.namespace, found.name
 
     async def workers(self) -> WorkerCounts:
@@ -190,7 +198,7 @@ class KubernetesConnector(Connector):
             FencedError: Another planner leads.
             ConnectorError: Not all of it could be asked for; the message says what was.
         """
-        scaling = self._scaler()
+        scaling = self._started.scaling
         deployment = await scaling.deployment()
         steps = await self._steps(deployment, decision)
         if not steps:
@@ -217,13 +225,13 @@ class KubernetesConnector(Connector):
     async def _has_room(self, deployment: Deployment, decision: Decision, done: list[Step]) -> bool:
         """Whether no pool has more workers in the deployment itself than decided; waits a little for the operator."""
         if done:
-            deployment = await self._scaler().deployment()
+            deployment = await self._started.scaling.deployment()
         deadline = self._monotonic() + self._followed_within_s
         while not self._fits(deployment, decision):
             if self._monotonic() >= deadline:
                 return False
             await asyncio.sleep(_LOOK_AGAIN_S)
-            deployment = await self._scaler().deployment()
+            deployment = await self._started.scaling.deployment()
         return True
 
     def _fits(self, deployment: Deployment, decision: Decision) -> bool:
@@ -256,15 +264,11 @@ class KubernetesConnector(Connector):
             self._following = None
         await self._api.close()
 
-    def _started(self) -> Discovered:
-        if self._found is None:
+    @property
+    def _started(self) -> Attached:
+        if self._attached is None:
             raise ConnectorError("the Kubernetes connector has not been started")
-        return self._found
-
-    def _scaler(self) -> Scaling:
-        self._started()
-        assert self._scaling is not None  # noqa: S101 - made with what was found
-        return self._scaling
+        return self._attached
 
     def _roles(self, deployment: Deployment) -> Roles:
         return find_roles(deployment, backend=self._wanted.backend, aggregated=self._wanted.aggregated)
@@ -280,17 +284,17 @@ class KubernetesConnector(Connector):
 
     async def _seen(self) -> Deployment:
         """The deployment from the copy that follows it, or from the server if that may be old."""
-        found, mirror = self._started(), self._mirror
+        found, mirror = self._started.found, self._mirror
         body = mirror.objects.get((found.namespace, found.name)) if mirror else None
         if mirror is None or body is None or (mirror.age_s or 0.0) > _STALE_S:
-            return await self._scaler().deployment()
+            return await self._started.scaling.deployment()
         try:
             return Deployment.parse(body)
         except ValueError as error:
             raise InvalidError(str(error)) from error
 
     async def _asked(self, deployment: Deployment, component: Component) -> int:
-        asked = await self._scaler().asked(component)
+        asked = await self._started.scaling.asked(component)
         # The copy may not have heard of this planner's own last write.
         if asked == component.replicas and deployment.generation < self._written_generation:
             return self._last_asked.get(component.name, asked)
@@ -299,7 +303,7 @@ class KubernetesConnector(Connector):
     async def _pods(self) -> Mapping[str, list[Object]] | None:
         if not self._may_list_pods:
             return None
-        found = self._started()
+        found = self._started.found
         try:
             pods, _ = await self._api.list_all(PODS, found.namespace, labels=f"{DEPLOYMENT_LABEL}={found.name}")
         except ForbiddenError:
@@ -310,7 +314,7 @@ class KubernetesConnector(Connector):
 
     async def _steps(self, deployment: Deployment, decision: Decision) -> list[Step]:
         """What has to change, shrinking pools first."""
-        roles, scaling = self._roles(deployment), self._scaler()
+        roles, scaling = self._roles(deployment), self._started.scaling
         wanted = [(roles.prefill, decision.prefill), (roles.decode, decision.decode)]
         steps = [
             Step(component, await scaling.asked(component), replicas)
@@ -359,5 +363,5 @@ class KubernetesConnector(Connector):
         await self._tell(deployment, "ScalingFailed", message, warning=True)
 
     async def _tell(self, deployment: Deployment, reason: str, message: str, *, warning: bool = False) -> None:
-        assert self._events is not None  # noqa: S101 - made at the start
-        await self._events.tell(deployment.name, deployment.uid, reason=reason, message=message, warning=warning)
+        events = self._started.events
+        await events.tell(deployment.name, deployment.uid, reason=reason, message=message, warning=warning)

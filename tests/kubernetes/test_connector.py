@@ -196,13 +196,13 @@ async def test_a_trial_needs_no_rights_to_write_and_tells_nothing(fake, api, dep
 async def test_a_list_that_is_reordered_meanwhile_gets_no_wrong_component_scaled(fake, api, deploy, connected):
     await deploy("v1beta1")
     async with connected() as connector:
-        deployment = await connector._scaling.deployment()
+        deployment = await connector._attached.scaling.deployment()
         body = fake.find("dynamographdeployments", "default", "graph")
         order = body["spec"]["components"]
         await api.patch(
             DEPLOYMENTS, "default", "graph", [{"op": "replace", "path": "/spec/components", "value": order[::-1]}]
         )
-        await connector._scaling.set(deployment.components["VllmPrefillWorker"], 7)
+        await connector._attached.scaling.set(deployment.components["VllmPrefillWorker"], 7)
     named = {
         one["name"]: one["replicas"]
         for one in fake.find("dynamographdeployments", "default", "graph")["spec"]["components"]
@@ -417,5 +417,5 @@ async def test_events_are_few(fake, api, deploy, connected):
     await deploy()
     async with connected() as connector:
         for number in range(100):
-            await connector._events.tell("graph", "u", reason="Scaled", message=f"{number % 50}")
+            await connector._attached.events.tell("graph", "u", reason="Scaled", message=f"{number % 50}")
     assert len(events(fake)) == 20
