@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.progress import track
 
 from planner.settings import Settings
-from planner.simulate.backtest import SERIES, Verdict, backtest, read_series
+from planner.simulate.backtest import Verdict, backtest
+from planner.simulate.series import UNITS, read_series
 
 HORIZONS = (1, 2, 3)
 # A series shorter than this says nothing of a predictor.
@@ -39,8 +40,8 @@ def load(paths: list[Path], intervals_s: list[float], points: int) -> dict[Serie
         for interval_s in intervals_s:
             if path.suffix == ".csv" and interval_s < _step_s(path):
                 continue
-            columns = read_series(path, interval_s)
-            for kind in SERIES:
+            columns = read_series(path, interval_s).values
+            for kind in UNITS:
                 values = [value or None for value in columns[kind]][:points]
                 if sum(value is not None for value in values) >= _LEAST_POINTS:
                     found[path.name.split(".")[0], interval_s, kind] = values

@@ -164,7 +164,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         name="forecast",
         summary="see which predictor knows your traffic best",
-        target="planner.simulate.backtest:forecast",
+        target="planner.simulate.forecast:forecast",
         add_flags=forecast.add_flags,
         title="Backtest",
     ),

@@ -15,36 +15,49 @@ def add_flags(group: Group) -> None:
         type=Path,
         metavar="FILE",
         default=None,
-        help="Recorded requests: JSON lines of timestamp (ms), input_length, output_length, plain or gzip; or CSV of "
-        "timestamp_s,request_rate,isl,osl, whose arrivals are sampled. Left out, --pattern makes them up.",
+        help="Recorded requests: JSON lines of timestamp (ms), input_length, output_length, or CSV, named "
+        ".csv, of timestamp_s,request_rate,isl,osl, whose arrivals are sampled; plain or gzip. "
+        "Left out, --pattern makes them up.",
     )
     kinds = ("constant", "step", "ramp", "sinusoid", "burst", "diurnal")
     add(
         "--pattern",
         choices=kinds,
-        default="sinusoid",
+        default=None,
         help="Made-up load, with lengths around --isl and --osl. (default: sinusoid)",
     )
-    add("--rps", type=above(0), metavar="N", default=5.0, help="Lowest rate of the pattern, requests/s. (default: 5)")
+    add(
+        "--rps",
+        type=above(0),
+        metavar="N",
+        default=None,
+        help="Rate at the beginning of the pattern and between its peaks, requests/s. (default: 5)",
+    )
     add(
         "--peak-rps",
         type=above(0),
         metavar="N",
         default=None,
-        help="Highest rate of the pattern, requests/s. (default: 3 times --rps)",
+        help="Rate after the step, at the end of the ramp, at the peaks, requests/s. (default: 3 times --rps)",
     )
-    add("--period", type=above(0), metavar="S", default=900.0, help="Period of the pattern, s. (default: 900)")
+    add(
+        "--period",
+        type=above(0),
+        metavar="S",
+        default=None,
+        help="From one peak to the next, or until the step, s. (default: 900; 86400 of diurnal)",
+    )
     add(
         "--burstiness",
         type=above(0),
         metavar="CV",
-        default=1.0,
+        default=None,
         help="Coefficient of variation of the time between arrivals of the pattern; 1 is Poisson. (default: 1)",
     )
     add(
         "--arrivals",
         choices=("gamma", "weibull"),
-        default="gamma",
+        default=None,
         help="Distribution of the time between arrivals of the pattern. (default: gamma)",
     )
     add(
@@ -52,14 +65,14 @@ def add_flags(group: Group) -> None:
         type=above(0, including=True),
         metavar="S",
         default=0.0,
-        help="Leave out the beginning of the trace, s. (default: 0)",
+        help="Leave out so much of the beginning of the trace or pattern, s. (default: 0)",
     )
     add(
         "--duration",
         type=above(0),
         metavar="S",
         default=None,
-        help="Take so much of the trace, s. (default: all; 7200 of a pattern)",
+        help="Take so much of the trace or pattern, s. (default: all of a trace; 7200 of a pattern, 86400 of diurnal)",
     )
     add("--time-scale", type=above(0), metavar="FACTOR", default=1.0, help="Times faster than recorded. (default: 1)")
     add("--rate-scale", type=above(0), metavar="FACTOR", default=1.0, help="Times as many requests. (default: 1)")

@@ -74,7 +74,7 @@ class Recording:
             "scores": {"columns": self.scores.columns, "rows": self.scores.rows} if self.scores else None,
             "note": self.note,
         }
-        text = json.dumps(_finite(content), separators=(",", ":"), allow_nan=False)
+        text = json.dumps(finite(content), separators=(",", ":"), allow_nan=False)
         # No time in the archive: the same runs give the same file.
         data = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
         page = _static("index.html").replace('<meta charset="utf-8">', f'<meta charset="utf-8">\n  {_POLICY}')
@@ -88,12 +88,12 @@ def _static(name: str) -> str:
     return files("planner.dashboard").joinpath("static", name).read_text(encoding="utf-8")
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
     """The same with null for what is no number: JSON has no other word for unknown."""
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, Mapping):
-        return {name: _finite(value) for name, value in content.items()}
+        return {name: finite(value) for name, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     return content

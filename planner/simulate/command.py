@@ -4,81 +4,121 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
+from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_INTERRUPTED, Invocation
 from planner.engines import load_profile
-from planner.settings import NO_BUDGET, ConfigurationError, Found, Settings, validate
-from planner.simulate.contest import Conditions, Contest, Entry, Load, Survey, smallest_static, starting_workers, survey
+from planner.settings import ConfigurationError, Found, Settings, flag, validate
+from planner.simulate.bout import Bout
+from planner.simulate.contest import Conditions, Entry, Load, Survey, starting_workers, survey
+from planner.simulate.document import Outcome, as_json
+from planner.simulate.output import prepare, unwritable
 from planner.simulate.page import write_report
-from planner.simulate.table import as_json, footnote, held_back, table
+from planner.simulate.static import Size
+from planner.simulate.table import arrived, footnote, size_name, table
 from planner.simulation.arrivals import Cut, Pattern
-from planner.simulation.loop import Run
 from planner.simulation.trace import TraceError
 from profiles import ProfileError
 
 PUBLISHED = ("constant", "arima", "kalman", "prophet")
+
+_DAY_S = 86_400.0
+# What a pattern is where nothing is said of it.
+_PATTERN: Mapping[str, Any] = {
+    "pattern": "sinusoid",
+    "rps": 5.0,
+    "peak_rps": None,
+    "period": 900.0,
+    "burstiness": 1.0,
+    "arrivals": "gamma",
+}
 
 
 def simulate(invocation: Invocation) -> int:
     """Carry out the command.
 
     Returns:
-        The exit code.
+        The exit code: 0, 2 if what was given cannot be used, 130 after Ctrl-C, with what had ended by then.
     """
-    console = Console(stderr=True, highlight=False)
-    try:
-        runs, decided = _contest(invocation, console)
-    except (ConfigurationError, ProfileError, TraceError, ValueError) as error:
-        print(f"python -m planner simulate: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
-    except KeyboardInterrupt:
-        return 130
-    settings = invocation.settings
+    output: Path = invocation.extras.output
     shown = Console(highlight=False)
     if not shown.is_terminal:
         shown.width = 200
-    shown.print(table(runs))
-    shown.print(footnote(runs))
-    if settings.max_gpu_budget != NO_BUDGET:
-        for sentence in held_back(runs, settings.max_gpu_budget):
-            shown.print(f"Note: {sentence}", style="yellow")
-    output: Path = invocation.extras.output
-    page = write_report(runs, _title(invocation.extras), output, settings=settings, decided=decided)
-    (output / "simulation.json").write_text(as_json(runs), encoding="utf-8")
-    shown.print(f"The curves: {page}")
-    return 0
+    try:
+        prepare(output)
+        bout = _bout(invocation, Console(stderr=True, highlight=False))
+        outcome = bout.go()
+        _show(outcome, shown)
+        title = _title(invocation.extras)
+        decided = {name: outcome.entries[name].settings for name in outcome.runs}
+        try:
+            page = write_report(outcome.runs, title, output, settings=outcome.settings, decided=decided)
+            (output / "simulation.json").write_text(as_json(outcome), encoding="utf-8")
+        except OSError as error:
+            raise unwritable(output, error) from error
+    except (ConfigurationError, ProfileError, TraceError) as error:
+        print(f"python -m planner simulate: error: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_BAD_CONFIGURATION
+    except KeyboardInterrupt:
+        print("python -m planner simulate: stopped before any run had ended", file=sys.stderr)  # noqa: T201
+        return EXIT_INTERRUPTED
+    shown.print(f"The curves: {page}; all of it for machines: {output / 'simulation.json'}", soft_wrap=True)
+    return EXIT_INTERRUPTED if bout.given_up else 0
+
+
+def _show(outcome: Outcome, console: Console) -> None:
+    console.print(table(outcome.runs))
+    console.print(footnote(outcome.runs))
+    for note in outcome.notes:
+        console.print(f"Note: {note}", style="yellow")
 
 
 def _title(extras: Namespace) -> str:
-    return f"Simulation of {extras.trace.name if extras.trace else 'pattern ' + extras.pattern}"
+    return (
+        f"Simulation of {extras.trace.name if extras.trace else 'pattern ' + (extras.pattern or _PATTERN['pattern'])}"
+    )
 
 
-def _contest(invocation: Invocation, console: Console) -> tuple[Mapping[str, Run], Mapping[str, Settings]]:
-    """The runs by name, and the settings of each."""
+def _bout(invocation: Invocation, console: Console) -> Bout:
+    """The contest that was asked for, and what will arrive in it."""
     extras, settings = invocation.extras, invocation.settings
     load_profile(settings)
     load = _load(extras, settings)
+    entries = [*_named(invocation), *_baselines(extras.baseline, settings)]
+    _check_names(entries)
     with console.status("looking at the arrivals"):
         seen = survey(load)
-    if not seen.requests:
-        raise TraceError("nothing arrives: check --start, --duration and --rate-scale")
+    console.print(arrived(seen))
     guess = starting_workers(seen, settings)
+    return Bout(
+        settings=settings,
+        conditions=_conditions(extras, load, _initial(extras, settings, guess)),
+        seen=seen,
+        entries=[_at_home(entry, settings, seen) for entry in entries],
+        smallest_from=guess if "static" in extras.baseline else None,
+        processes=extras.processes or os.cpu_count() or 1,
+        console=console,
+    )
+
+
+def _initial(extras: Namespace, settings: Settings, guess: Size) -> Size:
     initial = (
         guess[0] if extras.initial_prefill is None else extras.initial_prefill,
         guess[1] if extras.initial_decode is None else extras.initial_decode,
     )
     if settings.aggregated and initial[0]:
         raise ConfigurationError("--initial-prefill has no meaning with --mode agg; --initial-decode is the one pool's")
-    conditions = Conditions(
+    return initial
+
+
+def _conditions(extras: Namespace, load: Load, initial: Size) -> Conditions:
+    return Conditions(
         load=load,
         initial=initial,
         startup_cv=extras.startup_cv,
@@ -88,17 +128,6 @@ def _contest(invocation: Invocation, console: Console) -> tuple[Mapping[str, Run
         itl_factor=extras.itl_factor,
         seed=extras.seed,
     )
-    entries = [*_named(invocation), *_baselines(extras.baseline, settings)]
-    entries = [_at_home(entry, settings, seen) for entry in entries]
-    runs = dict(_run(entries, conditions, seen.requests, extras.processes or os.cpu_count() or 1, console))
-    decided = {entry.name: entry.settings for entry in entries}
-    if "static" in extras.baseline:
-        with console.status("looking for the smallest static pool"):
-            wanted = 0.95 if settings.slo_percentile == "mean" else settings.slo_percentile / 100
-            workers, run = smallest_static(settings, conditions, wanted, guess)
-        name = f"static {workers[1] if settings.aggregated else '+'.join(map(str, workers))}"
-        runs[name], decided[name] = run, settings
-    return runs, decided
 
 
 def _at_home(entry: Entry, settings: Settings, seen: Survey) -> Entry:
@@ -116,21 +145,27 @@ def _load(extras: Namespace, settings: Settings) -> Load:
         rate_scale=extras.rate_scale,
         seed=extras.seed,
     )
+    given = {name: value for name in _PATTERN if (value := getattr(extras, name)) is not None}
     if extras.trace is not None:
+        if given:
+            raise ConfigurationError(f"{flag(next(iter(given)))} is of a made-up load; leave it out, or --trace")
         return Load(trace=extras.trace, cut=how)
+    day = {"period": _DAY_S} if given.get("pattern") == "diurnal" else {}
+    chosen = {**_PATTERN, **day, **given}
+    length_s = extras.duration or (_DAY_S if chosen["pattern"] == "diurnal" else 7200.0)
     pattern = Pattern(
-        kind=extras.pattern,
-        rps=extras.rps,
-        peak_rps=extras.peak_rps or 3 * extras.rps,
-        period_s=extras.period,
-        duration_s=extras.duration or 7200.0,
+        kind=chosen["pattern"],
+        rps=chosen["rps"],
+        peak_rps=chosen["peak_rps"] or 3 * chosen["rps"],
+        period_s=chosen["period"],
+        duration_s=extras.start + length_s,
         isl=settings.isl,
         osl=settings.osl,
-        burstiness=extras.burstiness,
-        gaps=extras.arrivals,
+        burstiness=chosen["burstiness"],
+        gaps=chosen["arrivals"],
         seed=extras.seed,
     )
-    return Load(pattern=pattern, cut=replace(how, start_s=0.0, duration_s=None))
+    return Load(pattern=pattern, cut=replace(how, duration_s=None))
 
 
 def _named(invocation: Invocation) -> Iterator[Entry]:
@@ -145,8 +180,8 @@ def _named(invocation: Invocation) -> Iterator[Entry]:
 
 def _variant(settings: Settings, text: str, flags: str) -> Settings:
     found = {name: Found(getattr(settings, name), "the settings above") for name in settings.model_fields_set}
-    for flag in filter(None, flags.split(",")):
-        key, _, value = flag.strip().removeprefix("--").partition("=")
+    for given in filter(None, flags.split(",")):
+        key, _, value = given.strip().removeprefix("--").partition("=")
         name = key.replace("-", "_")
         if name not in Settings.model_fields:
             raise ConfigurationError(f"--compare {text!r}: {key!r} is no option; see --help for those there are")
@@ -164,15 +199,10 @@ def _baselines(names: Sequence[str], settings: Settings) -> Iterator[Entry]:
             case ("hpa", _, _):
                 yield Entry(name="hpa", kind="hpa", settings=settings)
             case ("clairvoyant", _, _):
-                free = settings.model_copy(update={"max_gpu_budget": NO_BUDGET})
-                yield Entry(name="clairvoyant", kind="clairvoyant", settings=free)
-            case ("static", ":", workers):
-                yield Entry(
-                    name=f"static {workers}",
-                    kind="static",
-                    settings=settings,
-                    workers=_workers(name, workers, settings),
-                )
+                yield Entry(name="clairvoyant", kind="clairvoyant", settings=settings)
+            case ("static", ":", text):
+                size = _size(name, text, settings)
+                yield Entry(name=f"static {size_name(size)}", kind="static", settings=settings, workers=size)
             case ("static", _, _):
                 continue
             case _:
@@ -181,7 +211,7 @@ def _baselines(names: Sequence[str], settings: Settings) -> Iterator[Entry]:
                 )
 
 
-def _workers(name: str, text: str, settings: Settings) -> tuple[int, int]:
+def _size(name: str, text: str, settings: Settings) -> Size:
     if settings.aggregated:
         if not text.isdecimal() or not int(text):
             raise ConfigurationError(
@@ -194,25 +224,6 @@ def _workers(name: str, text: str, settings: Settings) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def _run(
-    entries: Sequence[Entry], conditions: Conditions, requests: int, processes: int, console: Console
-) -> Iterator[tuple[str, Run]]:
+def _check_names(entries: Sequence[Entry]) -> None:
     if duplicates := {entry.name for entry in entries if sum(other.name == entry.name for other in entries) > 1}:
         raise ConfigurationError(f"several contestants are called {', '.join(sorted(duplicates))}; names must differ")
-    contest = Contest(entries, conditions, processes=processes)
-    columns = (TextColumn("{task.description:24}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress, contest as futures:
-        bars = [progress.add_task(entry.name, total=requests) for entry in entries]
-        while not all(future.done() for future in futures.values()):
-            for index, bar in enumerate(bars):
-                progress.update(bar, completed=contest.seen(index))
-            time.sleep(0.1)
-            _fail_early(futures)
-        for name, future in futures.items():
-            yield name, future.result()
-
-
-def _fail_early(futures: Mapping[str, Future[Run]]) -> None:
-    for future in futures.values():
-        if future.done() and (error := future.exception()) is not None:
-            raise error

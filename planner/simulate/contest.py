@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
+from planner.core.budget import Limits
 from planner.core.sizing import Targets
 from planner.engines import load_profile
 from planner.planner import Planner
-from planner.settings import Settings
-from planner.simulation.arrivals import Arrival, Cut, Pattern, cut, generate, read
+from planner.settings import NO_BUDGET, Settings
+from planner.simulate.crew import Crew
+from planner.simulation.arrivals import Arrival, Cut, Pattern, cut, generate, holds_rates, read, recorded
 from planner.simulation.baselines import Reactive, Static, foresee
 from planner.simulation.distortion import slower
 from planner.simulation.loop import Decider, Run, Simulation, World
-
-# A static pool that is not enough at this size never will be.
-_MOST_STATIC = 4096
+from planner.simulation.trace import Trace, TraceError
 
 # Progress is reported once for so many requests.
-_BATCH = 2000
+_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +38,17 @@ class Load:
     pattern: Pattern | None = None
     cut: Cut = field(default_factory=Cut)
 
-    def arrivals(self) -> Iterator[Arrival]:
+    def arrivals(self, trace: Trace | None = None) -> Iterator[Arrival]:
         """The requests, as a stream that begins at time 0; the same ones every time.
+
+        Args:
+            trace: The file, to know afterwards which lines of it were left out.
 
         Raises:
             TraceError: The file cannot be read.
         """
+        if trace is not None:
+            return cut(recorded(trace), self.cut)
         if self.trace is not None:
             return cut(read(self.trace, self.cut.seed), self.cut)
         assert self.pattern is not None  # noqa: S101 - it is one or the other
@@ -113,6 +115,19 @@ class Conditions:
         )
 
 
+def limits_of(settings: Settings) -> Limits:
+    """The minimum and the GPU budget that hold for whoever scales."""
+    profile = load_profile(settings)
+    return Limits(
+        # An autoscaler that looks at latencies never sees any again once it has scaled to nothing.
+        min_endpoint=max(1, settings.min_endpoint),
+        max_gpus=None if settings.max_gpu_budget == NO_BUDGET else settings.max_gpu_budget,
+        prefill_gpus=profile.prefill.gpus,
+        decode_gpus=profile.decode.gpus,
+        aggregated=settings.aggregated,
+    )
+
+
 def decider(entry: Entry, load: Load) -> Decider:
     """Whoever decides for an entry."""
     settings = entry.settings
@@ -120,8 +135,7 @@ def decider(entry: Entry, load: Load) -> Decider:
         case "static":
             return Static(*(entry.workers or (1, 1)))
         case "hpa":
-            targets, minimum = Targets(ttft_ms=settings.ttft, itl_ms=settings.itl), max(1, settings.min_endpoint)
-            return Reactive(targets, minimum=minimum, aggregated=settings.aggregated)
+            return Reactive(Targets(ttft_ms=settings.ttft, itl_ms=settings.itl), limits_of(settings))
         case "clairvoyant":
             return Planner(settings, predictors=foresee(load.arrivals(), settings.adjustment_interval))
         case _:
@@ -150,22 +164,6 @@ def _counted(arrivals: Iterator[Arrival], report: Callable[[int], None]) -> Iter
         yield arrival
 
 
-# Requests that each run has seen so far, shared between processes.
-_progress: Any = None
-
-
-def _share_progress(progress: Any) -> None:
-    global _progress  # noqa: PLW0603 - the one way to hand shared memory to a pool's processes
-    _progress = progress
-
-
-def _compete_in_process(index: int, entry: Entry, conditions: Conditions) -> Run:
-    def report(count: int) -> None:
-        _progress[index] = count
-
-    return compete(entry, conditions, report)
-
-
 class Contest:
     """Runs of several entries side by side."""
 
@@ -179,40 +177,58 @@ class Contest:
         """
         self._entries = entries
         self._conditions = conditions
-        context = multiprocessing.get_context("spawn")
-        self._counts = context.Array("q", max(1, len(entries)), lock=False)
-        self._pool = ProcessPoolExecutor(
-            min(processes, max(1, len(entries))),
-            mp_context=context,
-            initializer=_share_progress,
-            initargs=(self._counts,),
-        )
-        self._futures: dict[str, Future[Run]] = {}
+        self._crew = Crew(len(entries), processes=processes)
 
     def __enter__(self) -> Mapping[str, Future[Run]]:
         """Start all runs; their futures by name."""
-        for index, entry in enumerate(self._entries):
-            self._futures[entry.name] = self._pool.submit(_compete_in_process, index, entry, self._conditions)
-        return self._futures
+        self._crew.__enter__()
+        return {
+            entry.name: self._crew.submit(index, compete, entry, self._conditions)
+            for index, entry in enumerate(self._entries)
+        }
 
-    def __exit__(self, *_: object) -> None:
-        """Give up what has not begun, and wait for the rest."""
-        self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """Wait for all runs; end them if the context ends by an exception."""
+        self._crew.__exit__(kind, *rest)
 
     def seen(self, index: int) -> int:
         """Requests that a run has seen so far, roughly."""
-        return int(self._counts[index])
+        return self._crew.progress(index)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What there is to serve: requests, length (s), the mean rate and lengths of the first ten minutes."""
+    """What there is to serve.
+
+    Attributes:
+        requests: How many requests.
+        length_s: From the first to the last of them, seconds.
+        isl: Their mean input sequence length, tokens.
+        osl: Their mean output sequence length, tokens.
+        early_rps: Requests per second in the first minutes.
+        early_isl: Mean input sequence length in the first minutes, tokens.
+        early_osl: Mean output sequence length in the first minutes, tokens.
+        trace: The file as it was read, with what was left out of it; None for a pattern and for recorded rates.
+    """
 
     requests: int
     length_s: float
-    rate_rps: float
     isl: float
     osl: float
+    early_rps: float
+    early_isl: float
+    early_osl: float
+    trace: Trace | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    requests: int = 0
+    isl: int = 0
+    osl: int = 0
+
+    def means(self) -> tuple[float, float]:
+        return self.isl / max(1, self.requests), self.osl / max(1, self.requests)
 
 
 def survey(load: Load, first_s: float = 600.0) -> Survey:
@@ -221,71 +237,39 @@ def survey(load: Load, first_s: float = 600.0) -> Survey:
     Raises:
         TraceError: They cannot be read, or there are none.
     """
-    count, early, isl_sum, osl_sum, last = 0, 0, 0, 0, 0.0
-    for time, isl, osl in load.arrivals():
-        count += 1
+    trace = None if load.trace is None or holds_rates(load.trace) else Trace(load.trace)
+    early, late, last = _Tally(), _Tally(), 0.0
+    for time, isl, osl in load.arrivals(trace):
+        tally = early if time < first_s else late
+        tally.requests += 1
+        tally.isl += isl
+        tally.osl += osl
         last = time
-        if time < first_s:
-            early += 1
-            isl_sum += isl
-            osl_sum += osl
-    span = min(first_s, last) or 1.0
-    return Survey(count, last, early / span, isl_sum / max(1, early), osl_sum / max(1, early))
+    if not early.requests + late.requests:
+        raise TraceError("nothing arrives: check --start, --duration and --rate-scale")
+    mean_isl, mean_osl = _Tally(early.requests + late.requests, early.isl + late.isl, early.osl + late.osl).means()
+    early_isl, early_osl = early.means()
+    return Survey(
+        requests=early.requests + late.requests,
+        length_s=last,
+        isl=mean_isl,
+        osl=mean_osl,
+        early_rps=early.requests / (min(first_s, last) or 1.0),
+        early_isl=early_isl,
+        early_osl=early_osl,
+        trace=trace,
+    )
 
 
 def starting_workers(seen: Survey, settings: Settings) -> tuple[int, int]:
     """Workers that serve the first minutes at two thirds of their throughput: nobody is judged by a cold start."""
     profile = load_profile(settings)
-    if not seen.rate_rps:
+    if not seen.early_rps:
         return (0 if settings.aggregated else settings.min_endpoint), settings.min_endpoint
-    prefill = seen.rate_rps * profile.prefill.ttft_ms(max(1.0, seen.isl)) / 1000
-    context = seen.isl + seen.osl / 2
+    prefill = seen.early_rps * profile.prefill.ttft_ms(max(1.0, seen.early_isl)) / 1000
+    context = seen.early_isl + seen.early_osl / 2
     per_worker = profile.decode.best_throughput_per_gpu(settings.itl, max(1.0, context)) * profile.decode.gpus
-    decode = seen.rate_rps * seen.osl / per_worker
+    decode = seen.early_rps * seen.early_osl / per_worker
     if settings.aggregated:
         return 0, max(1, math.ceil(1.5 * (prefill + decode)))
     return max(1, math.ceil(1.5 * prefill)), max(1, math.ceil(1.5 * decode))
-
-
-def smallest_static(
-    settings: Settings, conditions: Conditions, wanted: float, start: tuple[int, int]
-) -> tuple[tuple[int, int], Run]:
-    """The static pool with the fewest GPUs, one pool made small after the other, that attains a share.
-
-    Args:
-        settings: What it is scored by.
-        conditions: What it goes through.
-        wanted: Share of requests within both targets.
-        start: Where to begin to look.
-
-    Returns:
-        Its workers and its run.
-    """
-
-    @cache
-    def run(prefill: int, decode: int) -> Run:
-        entry = Entry(name="static", kind="static", settings=settings, workers=(prefill, decode))
-        return compete(entry, conditions)
-
-    prefill, decode = start
-    if settings.aggregated:
-        most = decode
-        while run(0, most).score.within_both < wanted and most < _MOST_STATIC:
-            most *= 2
-        decode = _least(lambda number: run(0, number).score.within_both >= wanted, most)
-        return (0, decode), run(0, decode)
-    while run(prefill, decode).score.within_both < wanted and prefill + decode < _MOST_STATIC:
-        score = run(prefill, decode).score
-        prefill = prefill if score.within_ttft >= wanted and score.within_itl < wanted else math.ceil(1.4 * prefill)
-        decode = decode if score.within_itl >= wanted and score.within_ttft < wanted else math.ceil(1.4 * decode)
-    prefill = _least(lambda number: run(number, decode).score.within_both >= wanted, prefill)
-    decode = _least(lambda number: run(prefill, number).score.within_both >= wanted, decode)
-    return (prefill, decode), run(prefill, decode)
-
-
-def _least(enough: Callable[[int], bool], most: int) -> int:
-    low, high = 0, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high

@@ -15,6 +15,9 @@ from planner.settings import Settings
 from planner.simulate.table import COLUMNS, cells, footnote
 from planner.simulation.loop import Point, Run
 
+# GPU-hours that are so many times apart are drawn on a logarithmic scale.
+_WIDE = 5.0
+
 
 def write_report(
     runs: Mapping[str, Run], title: str, folder: Path, *, settings: Settings, decided: Mapping[str, Settings]
@@ -131,6 +134,7 @@ def _draw_load(axes: Any, points: Sequence[Point]) -> None:
             linewidth=0,
             label="10 % to 90 %",
         )
+    axes.set_ylim(bottom=0)
     _finish(axes, "Load and forecast", "requests/s", 3)
 
 
@@ -143,6 +147,7 @@ def _draw_pool(axes: Any, hours: Sequence[float], points: Sequence[Point], index
     if any(one is not None for one in needed):
         axes.step(hours, needed, where="post", color="C3", linewidth=0.8, linestyle=":", label="needed")
     axes.set_ylim(bottom=0)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     _finish(axes, title, "workers", 3)
 
 
@@ -162,7 +167,7 @@ def _draw_latency(axes: Any, hours: Sequence[float], points: Sequence[Point], tt
     _finish(axes, f"Latency over target (TTFT {ttft_ms:g} ms, ITL {itl_ms:g} ms)", "over target", 4)
 
 
-def _share(value: float, _: int | None = None) -> str:
+def _share(value: float, _: float | None = None) -> str:
     # A label for 1, 2 and 5 of every decade; more would run into each other.
     return f"{value:g}" if f"{value:e}"[0] in "125" else ""
 
@@ -188,15 +193,27 @@ def draw_overview(runs: Mapping[str, Run], file: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(11, 3.6), layout="constrained")
+        figure = Figure(figsize=(11, max(3.6, 0.24 * len(runs) + 1.2)), layout="constrained")
         axes = figure.subplots()
         for number, (name, run) in enumerate(runs.items()):
             score = run.score
-            axes.plot(score.gpu_hours, 100 * score.within_both, "o", color="C3" if number == 0 else "C0", markersize=6)
-            axes.annotate(name, (score.gpu_hours, 100 * score.within_both), xytext=(6, 4), textcoords="offset points")
-        axes.margins(x=0.12, y=0.2)
-        axes.grid(alpha=0.3, linewidth=0.6)
+            said = f"{name}: {score.within_both:.2%}, {score.gpu_hours:.1f} GPU-h"
+            # The colours run out after ten; then the marks change.
+            style: dict[str, Any] = {
+                "marker": "osD^v"[number // 10 % 5],
+                "color": f"C{number % 10}",
+                "markersize": 7 + 2 * (number == 0),
+            }
+            axes.plot(score.gpu_hours, 100 * score.within_both, linestyle="", label=said, **style)
+        spent = [run.score.gpu_hours for run in runs.values()]
+        if min(spent) > 0 and max(spent) > _WIDE * min(spent):
+            axes.set_xscale("log")
+            for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+                ticks(_share)
+        axes.margins(x=0.08, y=0.15)
+        axes.grid(alpha=0.3, linewidth=0.6, which="both")
         axes.set_xlabel("GPU-hours")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelspacing=0.7)
         _finish(axes, "Requests within both targets, and what that cost: the upper left is best", "%")
         figure.savefig(file, dpi=110)
 

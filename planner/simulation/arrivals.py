@@ -6,6 +6,8 @@ import csv
 import heapq
 import itertools
 import math
+import statistics
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +16,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.simulation.trace import Trace, TraceError
+from planner.simulation.trace import Trace, TraceError, open_text
 
 # Copies of a request, when rates are scaled up, come within this time of the original.
 _COPY_SPREAD_S = 2.0
 _CSV_FIELDS = ("timestamp_s", "request_rate", "isl", "osl")
 _SPREAD = 0.5
 _MOST_DISORDER_S = 10.0
+# Nobody has nothing to do for so long; rather are the timestamps of two clocks, or of another unit.
+_LONGEST_GAP_S = 31 * 86_400.0
 
 
 class Arrival(NamedTuple):
@@ -73,6 +77,12 @@ def cut(arrivals: Iterator[Arrival], how: Cut) -> Iterator[Arrival]:
         if moment < last:
             _check_order(last - moment, time)
             moment = last
+        if moment - last > _LONGEST_GAP_S:
+            raise TraceError(
+                f"nothing arrives for {(moment - last) / 86_400:.0f} days before the request at {time:.15g} s; "
+                "expected timestamps of one clock, in the unit that --help names; if the gap is real, cut it off "
+                "with --start or --duration"
+            )
         last = moment
         if whole == 1 and not part:
             yield Arrival(moment, isl, osl)
@@ -95,8 +105,8 @@ def _check_order(late_s: float, time: float) -> None:
     """
     if late_s > _MOST_DISORDER_S:
         raise TraceError(
-            f"the trace is not in the order of time: a request at {time:g} s comes {late_s:g} s late; "
-            "sort it by timestamp"
+            f"the trace is not in the order of time: a request at {time:.15g} s comes {late_s:g} s late; "
+            "sort it by timestamp, for instance with jq -cs 'sort_by(.timestamp)[]'"
         )
 
 
@@ -106,9 +116,21 @@ def read(path: Path, seed: int = 0) -> Iterator[Arrival]:
     Raises:
         TraceError: The file cannot be read.
     """
-    if path.suffix == ".csv":
-        return sample(read_rates(path), seed)
-    return (Arrival(one.time_s, max(1, round(one.isl)), max(1, round(one.osl))) for one in Trace(path))
+    return sample(read_rates(path), seed) if holds_rates(path) else recorded(Trace(path))
+
+
+def recorded(trace: Trace) -> Iterator[Arrival]:
+    """The requests of a trace, as a stream.
+
+    Raises:
+        TraceError: The file cannot be read.
+    """
+    return (Arrival(one.time_s, max(1, round(one.isl)), max(1, round(one.osl))) for one in trace)
+
+
+def holds_rates(path: Path) -> bool:
+    """Whether a file is by its name of rates, ``.csv`` or ``.csv.gz``, rather than of requests."""
+    return path.name.lower().removesuffix(".gz").endswith(".csv")
 
 
 class Rates(NamedTuple):
@@ -125,21 +147,35 @@ def read_rates(path: Path) -> list[Rates]:
     """The spans of a CSV file of ``timestamp_s,request_rate,isl,osl``; each lasts until the next begins.
 
     Raises:
-        TraceError: It cannot be read, has other columns, or a row that is no row of numbers.
+        TraceError: It cannot be read, has other columns, a row that is no row of numbers, or rows out of order.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
+        with open_text(path) as stream:
+            reader = csv.DictReader(stream, skipinitialspace=True)
             if missing := set(_CSV_FIELDS) - set(reader.fieldnames or ()):
-                raise TraceError(f"{path} has no column {', '.join(sorted(missing))}; expected {','.join(_CSV_FIELDS)}")
-            rows = [[_number(path, reader.line_num, row[name], name) for name in _CSV_FIELDS] for row in reader]
-    except (OSError, UnicodeDecodeError) as error:
+                raise TraceError(
+                    f"{path} has no column {', '.join(sorted(missing))}; expected {','.join(_CSV_FIELDS)}, "
+                    f"found {','.join(reader.fieldnames or ()) or 'nothing'}"
+                )
+            rows: list[list[float]] = []
+            for row in reader:
+                rows.append([_number(path, reader.line_num, row[name], name) for name in _CSV_FIELDS])
+                if len(rows) > 1 and rows[-1][0] <= rows[-2][0]:
+                    raise TraceError(
+                        f"{path}, line {reader.line_num}: timestamp_s is {rows[-1][0]:g} after {rows[-2][0]:g}; "
+                        "expected rows in the order of time, each instant once"
+                    )
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise TraceError(f"{path} cannot be read: {error}") from error
     if len(rows) < 2:
         raise TraceError(f"{path} has {len(rows)} rows; expected two or more, to tell how long one lasts")
     begins = [row[0] for row in rows]
     lengths = [later - earlier for earlier, later in itertools.pairwise(begins)]
-    return [Rates(row[0], length, *row[1:]) for row, length in zip(rows, [*lengths, lengths[-1]], strict=True)]
+    # How long the last row lasts is not told: as long as rows do.
+    return [
+        Rates(row[0], length, *row[1:])
+        for row, length in zip(rows, [*lengths, statistics.median_low(lengths)], strict=True)
+    ]
 
 
 def _number(path: Path, line: int, text: str | None, name: str) -> float:

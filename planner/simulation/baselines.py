@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from planner.core.budget import Limits
 from planner.core.decision import Action, Bound, Decision, Explanation, PoolExplanation
 from planner.core.demand import LoadPredictors
 from planner.core.observation import Observation, Workers
@@ -40,53 +41,46 @@ class Reactive:
     """
 
     def __init__(
-        self,
-        targets: Targets,
-        *,
-        minimum: int = 1,
-        maximum: int = _MOST_REPLICAS,
-        window_s: float = 300.0,
-        aggregated: bool = False,
+        self, targets: Targets, limits: Limits, *, maximum: int = _MOST_REPLICAS, window_s: float = 300.0
     ) -> None:
         """Begin with nothing observed.
 
         Args:
-            targets: What latencies are compared with.
-            minimum: Workers that a pool keeps.
+            targets: What latencies are compared with; an aggregated pool answers for the worse of both.
+            limits: Workers that a pool keeps, and the GPU budget that both keep to.
             maximum: Workers that a pool never exceeds, as a target out of reach would be chased without end.
             window_s: Span whose highest wish holds a pool up, seconds.
-            aggregated: Whether one pool answers for both latencies, the worse of which counts.
         """
-        self._aggregated = aggregated
-        self._targets = targets
-        self._minimum, self._maximum = minimum, maximum
+        self._targets, self._limits = targets, limits
+        self._maximum = maximum
         self._window_s = window_s
         self._wishes: tuple[list[tuple[float, int]], list[tuple[float, int]]] = ([], [])
 
     def step(self, observation: Observation) -> Decision:
-        """The workers that the latencies ask for."""
+        """The workers that the latencies ask for, as far as the budget holds them."""
         ttft = _ratio(observation.ttft_ms, self._targets.ttft_ms)
         itl = _ratio(observation.itl_ms, self._targets.itl_ms)
-        if self._aggregated:
+        if self._limits.aggregated:
             workers = 0, self._pool(1, observation, observation.decode, max(ttft, itl))
         else:
             prefill = self._pool(0, observation, observation.prefill, ttft)
             workers = prefill, self._pool(1, observation, observation.decode, itl)
-        return _decision(observation, workers, "latency over target")
+        return _decision(observation, self._limits.cut_to_budget(*workers), "latency over target")
 
     def react(self, observation: Observation) -> Decision:
         """Nothing between two steps."""
         return _decision(observation, _requested(observation), "waits for the next step")
 
     def _pool(self, index: int, observation: Observation, workers: Workers | None, ratio: float) -> int:
-        current = workers.requested if workers else self._minimum
+        minimum = self._limits.min_endpoint
+        current = workers.requested if workers else minimum
         wish = current if abs(ratio - 1) <= 0.1 else math.ceil(current * min(ratio, 4.0))
         wish = min(wish, self._maximum)
         wishes = self._wishes[index]
-        wishes.append((observation.time, max(self._minimum, wish)))
+        wishes.append((observation.time, max(minimum, wish)))
         while wishes[0][0] < observation.time - self._window_s:
             wishes.pop(0)
-        return max(wish for _, wish in wishes) if wish < current else max(self._minimum, wish)
+        return max(wish for _, wish in wishes) if wish < current else max(minimum, wish)
 
 
 def _ratio(seen_ms: float | None, target_ms: float) -> float:

@@ -15,6 +15,10 @@ from pydantic_core import from_json
 
 _FIELDS = ("timestamp", "input_length", "output_length")
 _NAMED_LINES = 5
+# The first bytes of what gzip packed.
+_GZIP = b"\x1f\x8b"
+# More intervals are of timestamps of two clocks, or of another unit.
+_MOST_INTERVALS = 1_000_000
 # A last interval is whole if requests came until so shortly before its end, as a share of its length.
 _LAST_SHARE = 0.05
 
@@ -61,7 +65,7 @@ class Trace:
     Lines that are no request are left out; how many, and the numbers of the first of them, are known after reading.
 
     Attributes:
-        path: The file; gzip if its name ends in ``.gz``.
+        path: The file, plain or gzip.
         bad_lines: How many lines were left out.
         bad_line_numbers: The numbers of the first few, counted from 1.
     """
@@ -79,7 +83,7 @@ class Trace:
         self.bad_lines, self.bad_line_numbers = 0, []
         found = False
         try:
-            with self._open() as lines:
+            with open_text(self.path) as lines:
                 for number, line in enumerate(lines, start=1):
                     request = _parse(line)
                     if request is None:
@@ -92,13 +96,8 @@ class Trace:
         if not found:
             raise TraceError(
                 f"trace {self.path} holds no request; expected lines of JSON objects with {', '.join(_FIELDS)} "
-                "(timestamp in ms, lengths in tokens)"
+                "(timestamp in ms, lengths in tokens), or a file named .csv of timestamp_s,request_rate,isl,osl"
             )
-
-    def _open(self) -> IO[str]:
-        if self.path.suffix == ".gz":
-            return gzip.open(self.path, "rt", encoding="utf-8", errors="replace")
-        return self.path.open(encoding="utf-8", errors="replace")
 
     def _note(self, number: int, line: str) -> None:
         if not line.strip():
@@ -118,7 +117,8 @@ class Trace:
                 left out if the trace ends before it does, so that none is of less time than the others.
 
         Raises:
-            TraceError: The file cannot be read, or no line of it is a request.
+            TraceError: The file cannot be read, no line of it is a request, or its timestamps are no times of one
+                clock.
         """
         totals: dict[int, list[float]] = {}
         origin, last = None if whole else 0.0, 0.0
@@ -130,6 +130,11 @@ class Trace:
             total[1] += request.isl
             total[2] += request.osl
         first, end = min(totals), max(totals) + 1
+        if end - first > _MOST_INTERVALS:
+            raise TraceError(
+                f"trace {self.path}: between its first and last timestamp are {end - first} intervals of "
+                f"{interval_s:g} s; expected timestamps of one clock, in ms"
+            )
         if whole and origin is not None and last < origin + (end - _LAST_SHARE) * interval_s and end - first > 1:
             end -= 1
         return [_interval((index - first + 1) * interval_s, totals.get(index)) for index in range(first, end)]
@@ -141,7 +146,27 @@ class Trace:
             return None
         numbers = ", ".join(map(str, islice(self.bad_line_numbers, _NAMED_LINES)))
         more = ", ..." if self.bad_lines > len(self.bad_line_numbers) else ""
-        return f"trace {self.path}: {self.bad_lines} lines are no requests and were left out: {numbers}{more}"
+        what = "line is no request and was" if self.bad_lines == 1 else "lines are no requests and were"
+        return f"trace {self.path}: {self.bad_lines} {what} left out: {numbers}{more}"
+
+
+def open_text(path: Path) -> IO[str]:
+    """A file to read as text, unpacked if it is gzip by its content; what is no UTF-8 becomes replacement characters.
+
+    Raises:
+        OSError: It cannot be read.
+        TraceError: It is a pipe or the like, which can be read only once.
+    """
+    if not (path.is_file() or path.is_dir()) and path.exists():
+        raise TraceError(
+            f"{path} is no file but a pipe or device, and a trace is read several times; write it to a file"
+        )
+    with path.open("rb") as stream:
+        packed = stream.read(len(_GZIP)) == _GZIP
+    # Spreadsheets put a mark before the text, which utf-8-sig takes off.
+    if packed:
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
+    return path.open(encoding="utf-8-sig", errors="replace", newline="")
 
 
 def _interval(end_s: float, total: list[float] | None) -> TraceInterval:

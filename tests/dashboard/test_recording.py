@@ -178,8 +178,8 @@ def test_a_simulation_shows_the_same_views(tmp_path, open_tab, picture):
     assert told.returncode == 0, told.stderr
     tab = open_tab((tmp_path / "report.html").as_uri(), dark=True)
     names = tab.page.locator("#runs tbody button").all_inner_texts()
-    assert names == ["planner", "hpa", "static 2,2"]
-    content = json.loads((tmp_path / "simulation.json").read_text(encoding="utf-8"))
+    assert names == ["planner", "hpa", "static 2+2"]
+    content = json.loads((tmp_path / "simulation.json").read_text(encoding="utf-8"))["runs"]
     assert tab.text("#now .reason") == content["planner"]["points"][-1]["reason"]
     assert f"{content['planner']['score']['gpu_hours']:.1f}" in tab.text("#runs tbody tr")
     picture(tab, "simulation-report")

@@ -1,9 +1,12 @@
 """``simulate`` and ``forecast`` as their users run them."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -18,20 +21,37 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
+def test_a_pipe_cannot_be_read_twice(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for command in ("simulate", "forecast"):
+        refused = run(command, *COMMON, "--trace", tmp_path / "pipe", "--output", tmp_path)
+        assert refused.returncode == 2
+        assert "is no file but a pipe or device" in refused.stderr
+
+
+@pytest.fixture
+def trace(tmp_path):
+    file = tmp_path / "trace.csv"
+    rows = [f"{600 * n},{10 + 5 * (n % 12)},{1000 + n % 7},{200}" for n in range(120)]
+    file.write_text("timestamp_s,request_rate,isl,osl\n" + "\n".join(rows) + "\n")
+    return file
+
+
 def test_a_contest_prints_a_table_and_leaves_a_report(tmp_path):
     shown = run(
         *("simulate", *SHORT, "--itl", 20, "--compare", "p99=slo-percentile=99,scale-down-window=300"),
         *("--baseline", "clairvoyant", "--baseline", "hpa", "--baseline", "static:4,2", "--output", tmp_path),
     )
     assert shown.returncode == 0, shown.stderr
-    for name in ("planner", "p99", "clairvoyant", "hpa", "static 4,2"):
+    for name in ("planner", "p99", "clairvoyant", "hpa", "static 4+2"):
         assert re.search(rf"│{re.escape(name)} ", shown.stdout)
     page = (tmp_path / "report.html").read_text()
     assert not re.search(r'(src|href)="(?!data:|#)', page), "it needs nothing else"
     assert len(list(tmp_path.glob("*.png"))) == 6, "one of all, and one each"
     content = json.loads((tmp_path / "simulation.json").read_text())
-    assert content["planner"]["score"]["requests"] > 3000
-    assert content["planner"]["points"][3]["reason"]
+    assert content["load"]["requests"] == content["runs"]["planner"]["score"]["requests"] > 3000
+    assert content["runs"]["planner"]["points"][3]["reason"]
+    assert content["runs"]["p99"]["settings"]["slo_percentile"] == 99
     assert (tmp_path / "planner.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -51,8 +71,92 @@ def test_the_same_command_gives_the_same_figures(tmp_path):
 def test_the_smallest_static_pool_is_found(tmp_path):
     shown = run("simulate", *SHORT, "--baseline", "static", "--output", tmp_path)
     assert shown.returncode == 0, shown.stderr
-    (name,) = [name for name in json.loads((tmp_path / "simulation.json").read_text()) if name.startswith("static ")]
-    assert re.fullmatch(r"static \d+\+\d+", name)
+    content = json.loads((tmp_path / "simulation.json").read_text())
+    (name,) = [name for name in content["runs"] if name.startswith("static ")]
+    prefill, decode = map(int, re.fullmatch(r"static (\d+)\+(\d+)", name).groups())
+    tried = {(one["prefill"], one["decode"]): one["share_within_both"] for one in content["static_sizes_tried"]}
+    assert tried[prefill, decode] >= 0.95
+    assert f"static {prefill}+{decode} is the smallest of {len(tried)} pools tried" in shown.stdout
+
+
+def test_a_target_that_no_static_pool_attains_is_said(tmp_path):
+    shown = run(
+        "simulate", *SHORT, "--worker-mtbf", 1, "--slo-percentile", 99, "--baseline", "static", "--output", tmp_path
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "Note: no static pool attains 99.0%" in shown.stdout
+    assert list(json.loads((tmp_path / "simulation.json").read_text())["runs"]) == ["planner"]
+
+
+def test_lines_that_are_no_requests_are_counted_and_named(tmp_path):
+    trace = tmp_path / "trace.jsonl"
+    lines = [f'{{"timestamp": {500 * n}, "input_length": 900, "output_length": 30}}' for n in range(400)]
+    lines[7] = "{"
+    trace.write_text("\n".join(lines))
+    for command, options in (("simulate", COMMON), ("forecast", ("--adjustment-interval", 10))):
+        shown = run(command, *options, "--trace", trace, "--output", tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        complaint = "1 line is no request and was left out: 8"
+        assert complaint in " ".join((shown.stdout + shown.stderr).split())
+        name = {"simulate": "simulation"}.get(command, command)
+        content = json.loads((tmp_path / f"{name}.json").read_text())
+        assert (content.get("load") or content)["bad_line_numbers"] == [8]
+
+
+@pytest.mark.parametrize("command", ["simulate", "forecast"])
+@pytest.mark.parametrize("after_s", [0.05, 2.0])
+def test_ctrl_c_ends_it_at_once_with_what_there_is(tmp_path, trace, command, after_s):
+    arguments = {
+        "simulate": (*COMMON, "--rps", 50, "--duration", 10_000, "--baseline", "hpa"),
+        "forecast": ("--adjustment-interval", 600, "--trace", trace, "--predictors", "constant,prophet"),
+    }
+    started = subprocess.Popen(
+        [sys.executable, "-m", "planner", command, *map(str, arguments[command]), "--output", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    assert started.stderr is not None
+    started.stderr.readline()  # what arrives is known, and work begins
+    time.sleep(after_s)
+    os.killpg(started.pid, signal.SIGINT)
+    stdout, stderr = started.communicate(timeout=30)
+    assert started.returncode == 130
+    assert "Traceback" not in stdout + stderr
+    assert "stopped" in (stdout + stderr).lower()
+
+
+@pytest.mark.parametrize("command", ["simulate", "forecast"])
+def test_output_that_cannot_be_written_is_refused_before_the_work(tmp_path, trace, command):
+    (tmp_path / "file").write_text("")
+    refused = run(
+        command,
+        "--trace",
+        trace,
+        "--adjustment-interval",
+        600,
+        "--output",
+        tmp_path / "file" / "folder",
+        *(("--profile-results-dir", sample_profile_dir()) if command == "simulate" else ()),
+    )
+    assert refused.returncode == 2
+    assert f"--output {tmp_path / 'file' / 'folder'}" in refused.stderr
+    assert "cannot be written" in refused.stderr
+    assert "requests in" not in refused.stderr
+
+
+def test_everyone_keeps_to_the_budget(tmp_path):
+    shown = run(
+        *("simulate", *SHORT, "--peak-rps", 40, "--max-gpu-budget", 4, "--initial-prefill", 2, "--initial-decode", 1),
+        *("--baseline", "clairvoyant", "--baseline", "hpa", "--output", tmp_path),
+    )
+    assert shown.returncode == 0, shown.stderr
+    runs = json.loads((tmp_path / "simulation.json").read_text())["runs"]
+    for name in ("planner", "clairvoyant", "hpa"):
+        targets = [(point["target"]["prefill"], point["target"]["decode"]) for point in runs[name]["points"]]
+        assert max(prefill + decode for prefill, decode in targets) == 4, name
+        assert min(min(target) for target in targets) >= 1
 
 
 def test_an_aggregated_deployment_has_one_pool(tmp_path):
@@ -63,12 +167,12 @@ def test_an_aggregated_deployment_has_one_pool(tmp_path):
     )
     assert shown.returncode == 0, shown.stderr
     content = json.loads((tmp_path / "simulation.json").read_text())
+    content = content["runs"]
     smallest = next(name for name in content if re.fullmatch(r"static \d+", name) and name != "static 4")
     assert set(content) == {"planner", "rules", "apart", "clairvoyant", "hpa", "static 4", smallest}
     for name, run_ in content.items():
-        pools = [point["target"] for point in run_["points"]]
-        assert all((prefill == 0) == (name != "apart") for prefill, _ in pools)
-    assert content["planner"]["score"]["within_both"] > 0.9
+        assert all((point["target"]["prefill"] == 0) == (name != "apart") for point in run_["points"])
+    assert content["planner"]["score"]["share_within_both"] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -84,7 +188,9 @@ def test_an_aggregated_deployment_has_one_pool(tmp_path):
         (["--trace", "/nowhere.jsonl"], "cannot be read"),
         (["--rps", "-1"], "-1 is not above 0"),
         (["--pattern", "zigzag"], "invalid choice: 'zigzag'"),
-        (["--start", "1e9", "--pattern", "ramp", "--duration", "0.0001"], "nothing arrives"),
+        (["--trace", "trace.jsonl", "--rps", "3"], "--rps is of a made-up load; leave it out, or --trace"),
+        (["--trace", "."], "cannot be read"),
+        (["--pattern", "ramp", "--duration", "0.0001"], "nothing arrives"),
     ],
 )
 def test_bad_input_is_named(tmp_path, arguments, complaint):
@@ -92,14 +198,6 @@ def test_bad_input_is_named(tmp_path, arguments, complaint):
     assert refused.returncode == 2
     assert complaint in refused.stderr
     assert "Traceback" not in refused.stderr
-
-
-@pytest.fixture
-def trace(tmp_path):
-    file = tmp_path / "trace.csv"
-    rows = [f"{600 * n},{10 + 5 * (n % 12)},{1000 + n % 7},{200}" for n in range(120)]
-    file.write_text("timestamp_s,request_rate,isl,osl\n" + "\n".join(rows) + "\n")
-    return file
 
 
 def test_a_backtest_prints_a_table_and_leaves_a_plot(trace, tmp_path):
@@ -110,14 +208,27 @@ def test_a_backtest_prints_a_table_and_leaves_a_plot(trace, tmp_path):
     assert shown.returncode == 0, shown.stderr
     assert len(re.findall(r"requests +│ +(auto|constant|kalman)", shown.stdout)) == 3
     assert "WAPE +2" in shown.stdout
+    assert "Mean loss, best first: " in shown.stdout
+    content = json.loads((tmp_path / "out" / "forecast.json").read_text())
+    assert (content["interval_s"], content["intervals"]) == (600, 120)
+    assert list(content["mean_pinball_p90"].values()) == sorted(content["mean_pinball_p90"].values())
+    assert len(content["series"]["requests"]["observed"]) == 120
+    auto = content["series"]["requests"]["predictors"]["auto"]
+    assert auto["seconds_per_interval"] > 0
+    ahead = auto["horizons"]["2"]
+    assert 0 < ahead["wape"] < 1
+    assert ahead["mean"][:2] == [None, None]
+    assert ahead["p10"][50] <= ahead["mean"][50] <= ahead["p90"][50]
     assert (tmp_path / "out" / "forecast.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (["--predictors", ","], "',' names none"),
         (["--predictors", "magic"], "'magic' is unknown; accepted are auto, constant"),
         (["--horizons", "0"], "expected whole numbers from 1 to 100"),
+        (["--adjustment-interval", 600, "--duration", 6000], "only 10 whole intervals of 600 s"),
         (["--adjustment-interval", 60], "600 s long, from which no intervals of 60 s can be made"),
         (["--adjustment-interval", 900], "give --adjustment-interval 1200"),
     ],

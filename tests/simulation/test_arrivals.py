@@ -57,6 +57,10 @@ def test_files_plain_gzip_and_csv(tmp_path):
         ("timestamp_s,request_rate,isl,osl\n0,1,1,1\n", "1 rows; expected two or more"),
         ("timestamp_s,request_rate,isl,osl\n0,1,1,1\n600,many,1,1\n", "line 3: request_rate is 'many'"),
         ("timestamp_s,request_rate,isl,osl\n0,-1,1,1\n600,1,1,1\n", "line 2: request_rate is '-1'"),
+        ("timestamp_s,request_rate,isl,osl\n600,1,1,1\n0,1,1,1\n", "line 3: timestamp_s is 0 after 600"),
+        ("timestamp_s,request_rate,isl,osl\n600,1,1,1\n600,1,1,1\n", "line 3: timestamp_s is 600 after 600"),
+        ("timestamp_s;request_rate;isl;osl\n", "found timestamp_s;request_rate;isl;osl"),
+        ("", "found nothing"),
     ],
 )
 def test_a_bad_csv_names_the_line(tmp_path, content, complaint):
@@ -97,3 +101,21 @@ def test_requests_that_overtake_each_other_a_little_come_at_once():
 def test_a_trace_out_of_order_is_refused():
     with pytest.raises(TraceError, match="not in the order of time: a request at 50 s comes 50 s late"):
         list(cut(iter([Arrival(t, 1, 1) for t in (0.0, 100.0, 50.0)]), Cut()))
+
+
+def test_a_spreadsheets_csv_and_one_in_gzip_are_understood(tmp_path):
+    text = "timestamp_s, request_rate, isl, osl\r\n0, 20, 500, 50\r\n600, 0, 0, 0\r\n"
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(text.encode()))
+    assert read_rates(tmp_path / "a.csv") == read_rates(tmp_path / "a.csv.gz")
+    assert read_rates(tmp_path / "a.csv")[0].rate_rps == 20
+    assert list(read(tmp_path / "a.csv.gz"))
+
+
+def test_a_gap_of_two_clocks_is_refused_and_a_long_pause_is_not():
+    def with_gap(gap_s):
+        return iter([Arrival(0.0, 1, 1), Arrival(gap_s, 1, 1)])
+
+    assert len(list(cut(with_gap(86_400.0 * 7), Cut()))) == 2
+    with pytest.raises(TraceError, match="nothing arrives for 19676 days"):
+        list(cut(with_gap(1.7e9), Cut()))

@@ -3,6 +3,7 @@
 import pytest
 
 from planner import Observation, Planner, Settings, Workers
+from planner.core.budget import Limits
 from planner.core.sizing import Targets
 from planner.simulation.arrivals import Arrival, Pattern, generate
 from planner.simulation.baselines import Reactive, Static, foresee
@@ -10,6 +11,7 @@ from planner.simulation.loop import Simulation, World
 from profiles import sample_profile_dir
 
 TARGETS = Targets(ttft_ms=500.0, itl_ms=15.0)
+LIMITS = Limits(min_endpoint=1, max_gpus=None, prefill_gpus=1, decode_gpus=1)
 PATTERN = Pattern(kind="sinusoid", rps=4.0, peak_rps=30.0, period_s=1200.0, duration_s=2400.0, isl=3000.0, osl=200.0)
 
 
@@ -106,7 +108,7 @@ def test_the_planner_beats_the_published_rules_and_the_autoscaler(profile):
         for name, reactions, decider in (
             ("slo", 6, planner(profile)),
             ("published", 1, planner(profile, sizing="throughput", load_predictor="constant")),
-            ("hpa", 1, Reactive(TARGETS)),
+            ("hpa", 1, Reactive(TARGETS, LIMITS)),
         )
     }
     assert runs["slo"].within_both > 0.97
@@ -124,7 +126,7 @@ def test_who_knows_the_arrivals_spends_less(profile):
 
 
 def test_an_autoscaler_that_chases_a_target_out_of_reach_stops_at_its_maximum():
-    impossible = Reactive(TARGETS, maximum=40)
+    impossible = Reactive(TARGETS, LIMITS, maximum=40)
     workers = Workers(ready=2)
     for minute in range(10):
         seen = Observation(

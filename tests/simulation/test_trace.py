@@ -78,3 +78,16 @@ def test_a_file_that_is_missing_or_torn_is_refused(tmp_path):
     torn.write_bytes(gzip.compress(("\n".join(line(ms) for ms in range(5000))).encode())[:-200])
     with pytest.raises(TraceError, match="cannot be read"):
         list(Trace(torn))
+
+
+def test_gzip_is_known_by_its_content(tmp_path):
+    path = tmp_path / "trace.jsonl"
+    path.write_bytes(gzip.compress(line(0).encode()))
+    assert len(list(Trace(path))) == 1
+
+
+def test_timestamps_of_two_clocks_make_no_intervals(tmp_path):
+    path = tmp_path / "trace.jsonl"
+    path.write_text("\n".join([line(0), line(1_700_000_000_000)]))
+    with pytest.raises(TraceError, match=r"intervals of 60 s; expected timestamps of one clock, in ms"):
+        Trace(path).intervals(60)

@@ -1,0 +1,139 @@
+"""A contest as its user watches it: everyone on the same arrivals, with progress, until all have ended or Ctrl-C."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from planner.settings import NO_BUDGET, Settings
+from planner.simulate.contest import Conditions, Contest, Entry, Survey, compete, limits_of
+from planner.simulate.crew import Crew, fail_early, results
+from planner.simulate.document import Outcome
+from planner.simulate.static import NotAttainedError, Size, smallest_static
+from planner.simulate.table import held_back, size_name, tried
+from planner.simulation.loop import Run
+from planner.simulation.score import Score
+
+
+class Bout:
+    """One contest: everyone on the same arrivals, then the search for the smallest static pool.
+
+    Attributes:
+        given_up: Names of runs that Ctrl-C ended before their time.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        conditions: Conditions,
+        seen: Survey,
+        entries: Sequence[Entry],
+        smallest_from: Size | None,
+        processes: int,
+        console: Console,
+    ) -> None:
+        """Prepare; nothing runs yet.
+
+        Args:
+            settings: What the static pool is scored by, and the budget.
+            conditions: What all go through.
+            seen: What will arrive.
+            entries: Who takes part.
+            smallest_from: Where to begin to look for the smallest static pool; None to look for none.
+            processes: Runs at a time.
+            console: Where progress is shown.
+        """
+        self._settings, self._conditions, self._seen = settings, conditions, seen
+        self._entries = {entry.name: entry for entry in entries}
+        self._smallest_from = smallest_from
+        self._processes, self._console = processes, console
+        self._runs: dict[str, Run] = {}
+        self._tried: Mapping[Size, float] = {}
+        self._notes = [seen.trace.complaint] if seen.trace and seen.trace.complaint else []
+        self.given_up: list[str] = []
+
+    def go(self) -> Outcome:
+        """Let everyone run.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C, before any run had ended.
+        """
+        try:
+            self._compete()
+            if self._smallest_from is not None:
+                self._find_smallest(self._smallest_from)
+        except KeyboardInterrupt:
+            self.given_up = [name for name in self._entries if name not in self._runs]
+            if self._smallest_from is not None and not self._tried:
+                self.given_up.append("static")
+            if not self._runs:
+                raise
+            self._notes.append(f"Stopped before these had ended: {'; '.join(self.given_up)}.")
+        if self._settings.max_gpu_budget != NO_BUDGET:
+            self._notes += held_back(self._runs, self._settings.max_gpu_budget)
+        return Outcome(
+            settings=self._settings,
+            conditions=self._conditions,
+            seen=self._seen,
+            entries=self._entries,
+            runs=self._runs,
+            tried=self._tried,
+            notes=self._notes,
+        )
+
+    def _compete(self) -> None:
+        entries = list(self._entries.values())
+        contest = Contest(entries, self._conditions, processes=self._processes)
+        with _progress(self._console) as progress, contest as futures:
+            bars = [progress.add_task(entry.name, total=self._seen.requests) for entry in entries]
+            try:
+                while not all(future.done() for future in futures.values()):
+                    for index, bar in enumerate(bars):
+                        progress.update(bar, completed=contest.seen(index))
+                    fail_early(futures.values())
+                    time.sleep(0.1)
+            finally:
+                self._runs |= results(futures)
+            fail_early(futures.values())
+
+    def _find_smallest(self, start: Size) -> None:
+        settings = self._settings
+        wanted = 0.95 if settings.slo_percentile == "mean" else settings.slo_percentile / 100
+        runs: dict[Size, Run] = {}
+        with _progress(self._console) as progress, Crew(2, processes=self._processes) as crew:
+
+            def try_out(sizes: Sequence[Size]) -> Sequence[Score]:
+                entries = [Entry(name="static", kind="static", settings=settings, workers=size) for size in sizes]
+                futures = [crew.submit(at, compete, entry, self._conditions) for at, entry in enumerate(entries)]
+                bars = [progress.add_task(f"static {size_name(size)}", total=self._seen.requests) for size in sizes]
+                while not all(future.done() for future in futures):
+                    for at, bar in enumerate(bars):
+                        progress.update(bar, completed=crew.progress(at))
+                    fail_early(futures)
+                    time.sleep(0.05)
+                for size, future, bar in zip(sizes, futures, bars, strict=True):
+                    runs[size] = future.result()
+                    share = runs[size].score.within_both
+                    said = f"static {size_name(size)}: {share:.2%}{'' if share >= wanted else ', too few'}"
+                    progress.update(bar, completed=self._seen.requests, description=said)
+                return [runs[size].score for size in sizes]
+
+            try:
+                found = smallest_static(try_out, wanted, start, limits_of(settings))
+            except NotAttainedError as error:
+                self._notes.append(f"{error}.")
+                return
+        self._tried = found.tried
+        self._notes.append(tried(found, wanted))
+        name = f"static {size_name(found.size)}"
+        self._entries[name] = Entry(name=name, kind="static", settings=settings, workers=found.size)
+        self._runs[name] = runs[found.size]
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description:28}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
+    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)

@@ -1,0 +1,127 @@
+"""Processes that work side by side, and how far each piece of work has come."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
+from typing import Any, Self, TypeVar
+
+from pebble import ProcessPool
+
+K = TypeVar("K")
+T = TypeVar("T")
+Report = Callable[[int], None]
+"""Takes how far a piece of work has come, a number of its own choice."""
+
+# What tells the libraries of linear algebra how many threads to use.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+# How far each piece of work has come, shared between processes.
+_progress: Any = None
+
+
+class Crew:
+    """Processes that work side by side; they end with the context, at once if it ends by an exception.
+
+    Each has one thread for linear algebra: matrices are small here, and the threads of several processes wait for each
+    other on the same cores with all their might, so that a fit takes fifty times as long.
+    """
+
+    def __init__(self, pieces: int, *, processes: int) -> None:
+        """Prepare; no process runs before the first piece of work is handed over.
+
+        Args:
+            pieces: How many pieces of work are told apart in ``progress``.
+            processes: Pieces done at a time.
+        """
+        context = multiprocessing.get_context("spawn")
+        self._counts: Any = context.Array("q", max(1, pieces), lock=False)
+        self._pool: Any = ProcessPool(
+            max_workers=max(1, min(processes, pieces)),
+            context=context,
+            initializer=_begin,
+            initargs=(self._counts,),
+        )
+        self._surroundings = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Take on work."""
+        # Started by a thread of its own accord, it would leave that thread and its processes with Ctrl-C unblocked.
+        resource_tracker.ensure_running()
+        self._surroundings.enter_context(_one_thread_each())
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for what has begun, or end it."""
+        with self._surroundings:
+            if kind is None:
+                self._pool.close()
+            else:
+                self._pool.stop()
+            self._pool.join()
+
+    def submit(self, piece: int, work: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Hand over ``work(*arguments, report)``; all of it must be picklable."""
+        self._counts[piece] = 0
+        with _deaf_to_ctrl_c():
+            future: Future[T] = self._pool.schedule(_carry_out, args=[piece, work, arguments])
+        return future
+
+    def progress(self, piece: int) -> int:
+        """How far a piece of work has come, as it last reported."""
+        return int(self._counts[piece])
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Have processes that are started use one thread each for linear algebra, unless the user says otherwise."""
+    added = [name for name in _THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Have the threads that are started, and the processes that these start, never see Ctrl-C.
+
+    It reaches every process of a terminal, also one that has just begun; the one that has the others ends them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(progress: Any) -> None:
+    global _progress  # noqa: PLW0603 - the one way to hand shared memory to a pool's processes
+    _progress = progress
+
+
+def _carry_out(piece: int, work: Callable[..., T], arguments: Sequence[Any]) -> T:
+    def report(count: int) -> None:
+        _progress[piece] = count
+
+    return work(*arguments, report)
+
+
+def fail_early(futures: Iterable[Future[Any]]) -> None:
+    """Raise what the first of them raised, if any did."""
+    for future in futures:
+        if future.done() and (error := future.exception()) is not None:
+            raise error
+
+
+def results(futures: Mapping[K, Future[T]]) -> dict[K, T]:
+    """What came of those that ended well."""
+    ended = {key: future for key, future in futures.items() if future.done() and not future.cancelled()}
+    return {key: future.result() for key, future in ended.items() if future.exception() is None}
