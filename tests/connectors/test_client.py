@@ -76,19 +76,19 @@ def client(connect):
 
 
 @pytest.fixture
-def make_planner(make_connector, state_file, free_port):
+def make_planner(make_connector, state_file, port):
     """Make planners that come one after the other, on one port and with one file."""
 
     def make(**options):
-        return make_connector(store=EmbeddedStore(state_file), listen=Listen("127.0.0.1", free_port), **options)
+        return make_connector(store=EmbeddedStore(state_file), listen=Listen("127.0.0.1", port), **options)
 
     return make
 
 
 @pytest.fixture
-async def remote(free_port):
+async def remote(port):
     """A client of the planner on that port, whether it is there or not."""
-    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{free_port}") as client:
+    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{port}") as client:
         yield client
 
 
@@ -313,18 +313,18 @@ async def test_a_disk_that_is_full_for_a_moment_is_waited_for(make_planner, remo
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong"])
-async def test_a_wrong_token_is_refused_at_once(make_planner, free_port, token):
+async def test_a_wrong_token_is_refused_at_once(make_planner, port, token):
     await make_planner(token="right").start()
-    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{free_port}", token=token) as client:
+    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{port}", token=token) as client:
         for attempt in (client.get, client.wait, lambda: client.complete(BEFORE_THE_FIRST)):
             with pytest.raises(VirtualClientError, match="HTTP 401 show the bearer token"):
                 await soon(attempt())
 
 
 @pytest.mark.parametrize("token", ["right", " right\n", "schlüssel"])
-async def test_tokens_with_blanks_around_or_letters_beyond_ascii(make_planner, free_port, token):
+async def test_tokens_with_blanks_around_or_letters_beyond_ascii(make_planner, port, token):
     await make_planner(token=token.strip()).start()
-    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{free_port}", token=token) as client:
+    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{port}", token=token) as client:
         assert await soon(client.get()) == BEFORE_THE_FIRST
 
 
@@ -335,19 +335,19 @@ async def test_an_address_that_can_never_work_is_refused(url):
             await soon(client.get())
 
 
-async def test_reporting_nothing_changes_nothing(make_planner, free_port):
+async def test_reporting_nothing_changes_nothing(make_planner, port):
     planner = make_planner()
     await planner.start()
-    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{free_port}") as client:
+    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{port}") as client:
         await soon(client.report_workers())
     assert planner.store.state.prefill is None
 
 
-async def test_the_right_token_is_let_in(make_planner, free_port, decision):
+async def test_the_right_token_is_let_in(make_planner, port, decision):
     planner = make_planner(token="right")
     await planner.start()
     await planner.apply(decision(3, 5))
-    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{free_port}", token="right") as client:
+    async with VirtualConnectorClient.connect(f"http://127.0.0.1:{port}", token="right") as client:
         await client.complete(await soon(client.wait()))
     assert planner.store.state.acknowledged
 

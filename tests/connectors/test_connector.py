@@ -316,11 +316,11 @@ def test_everything_else_is_not_loopback(host):
     assert not Listen(host, 1).loopback
 
 
-async def test_a_check_finds_that_all_is_well(make_connector, state_file, free_port):
-    connector = make_connector(store=EmbeddedStore(state_file), listen=Listen("127.0.0.1", free_port))
+async def test_a_check_finds_that_all_is_well(make_connector, state_file, port):
+    connector = make_connector(store=EmbeddedStore(state_file), listen=Listen("127.0.0.1", port))
     assert await connector.check() == [
         Finding(subject="virtual state", health=Health.OK, detail=f"will be kept in {state_file}"),
-        Finding(subject="virtual interface", health=Health.OK, detail=f"127.0.0.1:{free_port} is free"),
+        Finding(subject="virtual interface", health=Health.OK, detail=f"127.0.0.1:{port} is free"),
     ]
     assert not state_file.parent.exists()
     assert connector.url is None

@@ -130,8 +130,8 @@ async def test_a_decision_completed_meanwhile_is_not_sent_again(push, receiver, 
     assert receiver.received.empty()
 
 
-async def test_a_receiver_that_comes_later_is_waited_for(store, decision, make_connector, free_port):
-    url = f"http://127.0.0.1:{free_port}/hook"
+async def test_a_receiver_that_comes_later_is_waited_for(store, decision, make_connector, port):
+    url = f"http://127.0.0.1:{port}/hook"
     connector = make_connector(store=store, webhook=Webhook(url, secret=SECRET, store=store, namespace="n"))
     await connector.start()
     await connector.apply(decision(3, 5))
@@ -146,7 +146,7 @@ async def test_a_receiver_that_comes_later_is_waited_for(store, decision, make_c
     app.router.add_post("/hook", take)
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", free_port).start()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     await asyncio.wait_for(got.wait(), 10)
     await runner.cleanup()
 

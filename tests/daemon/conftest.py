@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.base import Applied, Connector, ConnectorError, Outcome, WorkerCounts
+from connectors.base import Applied, ConnectorError, Outcome, WorkerCounts
 from planner import Observation, PlannerDaemon, Settings, Workers
-from planner.sources.base import Source, SourceStatus
 from profiles import sample_profile_dir
+from tests.stubs import PlainConnector, PlainSource
 
 
-class StorySource(Source):
+class StorySource(PlainSource):
     """Tells a list of request counts, one an interval; None is a failed read, an exception is raised."""
 
     def __init__(self, clock, story):
         self.clock = clock
         self.story = iter(story)
         self.closed = False
-
-    async def start(self):
-        pass
 
     async def observe(self, interval):
         requests = next(self.story)
@@ -29,18 +26,11 @@ class StorySource(Source):
             return await requests()
         return Observation(time=self.clock.now(), interval=interval, requests_started=requests, isl=2000.0, osl=300.0)
 
-    async def check(self):
-        return []
-
     async def close(self):
         self.closed = True
 
-    @property
-    def status(self):
-        return SourceStatus(series_matched={}, errors={}, newest_data=None)
 
-
-class Ledger(Connector):
+class Ledger(PlainConnector):
     """Does at once what it is told, and writes it down; outcomes and failures can be set."""
 
     def __init__(self):
@@ -48,9 +38,6 @@ class Ledger(Connector):
         self.applied = []
         self.outcomes = []
         self.closed = False
-
-    async def start(self):
-        pass
 
     async def workers(self):
         if isinstance(self.counts, Exception):
@@ -65,9 +52,6 @@ class Ledger(Connector):
         if outcome is Outcome.APPLIED:
             self.counts = WorkerCounts(prefill=Workers(decision.prefill), decode=Workers(decision.decode))
         return Applied(outcome=outcome, detail="", overdue=False)
-
-    async def check(self):
-        return []
 
     async def close(self):
         self.closed = True

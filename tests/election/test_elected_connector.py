@@ -9,15 +9,15 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.base import Applied, Connector, ConnectorError, Outcome, WorkerCounts
+from connectors.base import Applied, ConnectorError, Outcome, WorkerCounts
 from connectors.elected import ElectedConnector
 from connectors.election import ElectionTimes, Elector, FencedError, LeaseConflictError, uptime
 from planner import Observation, Planner, PlannerDaemon, Settings, Workers
-from planner.sources.base import Source, SourceStatus
 from profiles import sample_profile_dir
+from tests.stubs import PlainConnector, PlainSource
+from tests.waiting import until
 
 TIMES = ElectionTimes(duration_s=1.0, deadline_s=0.6, retry_s=0.05)
-PATIENCE_S = 20.0
 
 
 class Drawer:
@@ -55,20 +55,16 @@ class Drawer:
         return self.lease
 
 
-class Hands(Connector):
+class Hands(PlainConnector):
     """Writes down what it is told, asking the fence before each of its two changes."""
+
+    counts = WorkerCounts(prefill=Workers(1), decode=Workers(1))
 
     def __init__(self):
         self.fence = None
         self.changes = []
         self.between = None
         self.closed = False
-
-    async def start(self):
-        pass
-
-    async def workers(self):
-        return WorkerCounts(prefill=Workers(1), decode=Workers(1))
 
     async def apply(self, decision):
         for pool in ("prefill", "decode"):
@@ -78,9 +74,6 @@ class Hands(Connector):
             if self.between is not None:
                 await self.between()
         return Applied(outcome=Outcome.APPLIED, detail="done")
-
-    async def check(self):
-        return []
 
     async def close(self):
         self.closed = True
@@ -115,13 +108,6 @@ async def take_part(drawer):
     yield start
     for connector in started:
         await connector.close()
-
-
-async def until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -185,27 +171,14 @@ def test_fenced_is_an_error_of_the_connector():
     assert issubclass(FencedError, ConnectorError)
 
 
-class SteadySource(Source):
+class SteadySource(PlainSource):
     """Sees the same load for ever, in intervals of a minute."""
 
     time = 0.0
 
-    async def start(self):
-        pass
-
     async def observe(self, interval):
         self.time += 60.0
         return Observation(time=self.time, interval=60.0, requests_started=3000, isl=2000.0, osl=300.0)
-
-    async def check(self):
-        return []
-
-    async def close(self):
-        pass
-
-    @property
-    def status(self):
-        return SourceStatus(series_matched={}, errors={}, newest_data=None)
 
 
 async def test_a_standby_stays_warm_is_ready_and_acts_once_it_leads(take_part):

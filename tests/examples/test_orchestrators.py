@@ -14,6 +14,7 @@ import pytest
 
 from connectors.virtual import Listen, VirtualConnector
 from planner import Workers
+from tests.waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MOCK_WORKER = EXAMPLES / "local_workers/mock_worker.py"
@@ -48,13 +49,6 @@ def workers(process):
     return roles
 
 
-async def until(holds, within_s=60):
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, f"still not so after {within_s} s"
-        await asyncio.sleep(0.05)
-
-
 def command(kind, planner):
     if kind == "local_workers":
         return EXAMPLES / "local_workers/orchestrator.py", "--seconds", "600"
@@ -62,14 +56,31 @@ def command(kind, planner):
     return EXAMPLES / "http_orchestrator.py", "--prefill", f"{worker} prefill", "--decode", f"{worker} decode"
 
 
-@pytest.mark.parametrize("kind", ["local_workers", "http_orchestrator"])
-async def test_processes_come_and_go_as_decided(planner, kind):
+@contextlib.asynccontextmanager
+async def running(script, *arguments):
+    """Run an orchestrator; after the body it is told to end, and must have ended well. Its output is in a list."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", *command(kind, planner), "--planner", planner.url, "--token", "the-token"),
+        *(sys.executable, "-W", "error", script, *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+    output = []
     try:
+        yield process, output
+        process.send_signal(signal.SIGTERM)
+        shown, _ = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    output.append(shown.decode())
+    assert process.returncode == 0, output
+    assert "Traceback" not in output[0]
+
+
+@pytest.mark.parametrize("kind", ["local_workers", "http_orchestrator"])
+async def test_processes_come_and_go_as_decided(planner, kind):
+    arguments = (*command(kind, planner), "--planner", planner.url, "--token", "the-token")
+    async with running(*arguments) as (process, _):
         await decide(planner, 2, 1)
         assert sorted(workers(process).values()) == ["decode", "prefill", "prefill"]
         victim = min(workers(process))
@@ -79,30 +90,11 @@ async def test_processes_come_and_go_as_decided(planner, kind):
         await until(lambda: sorted(workers(process).values()) == ["decode", "decode", "prefill"])
         await until(lambda: planner.store.state.prefill == Workers(1) and planner.store.state.decode == Workers(2))
         left = workers(process)
-        process.send_signal(signal.SIGTERM)
-        shown, _ = await asyncio.wait_for(process.communicate(), 30)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    assert process.returncode == 0, shown.decode()
-    assert "Traceback" not in shown.decode()
     assert not any(psutil.pid_exists(pid) for pid in left)
 
 
 async def test_the_local_orchestrator_embeds_a_planner_and_scales_with_its_traffic():
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", EXAMPLES / "local_workers/orchestrator.py", "--seconds", "600"),
-        *("--period", "10", "--peak-rps", "30"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
+    script = EXAMPLES / "local_workers/orchestrator.py"
+    async with running(script, "--seconds", "600", "--period", "10", "--peak-rps", "30") as (process, output):
         await until(lambda: list(workers(process).values()).count("prefill") > 1)
-        process.send_signal(signal.SIGTERM)
-        shown, _ = await asyncio.wait_for(process.communicate(), 30)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    assert process.returncode == 0, shown.decode()
-    assert "Traceback" not in shown.decode()
-    assert "ended" in shown.decode()
+    assert "ended" in output[0]

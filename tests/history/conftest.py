@@ -9,12 +9,12 @@ import random
 
 import pytest
 
-from connectors.base import Applied, Connector, Outcome, WorkerCounts
+from connectors.base import Applied, Outcome, WorkerCounts
 from planner import Observation, PlannerDaemon, Settings, Workers
 from planner.__main__ import main
 from planner.report.store import HistoryStore
-from planner.sources.base import Source, SourceStatus
 from profiles import sample_profile_dir
+from tests.stubs import PlainConnector, PlainSource
 
 
 class Hand:
@@ -26,16 +26,11 @@ class Hand:
         return self.time
 
 
-class Waves(Source):
+class Waves(PlainSource):
     """A load that comes and goes in two hours; reactions see a little more of it."""
-
-    status = SourceStatus(series_matched={}, errors={}, newest_data=None)
 
     def __init__(self, clock):
         self.clock, self.random = clock, random.Random(3)
-
-    async def start(self):
-        pass
 
     async def observe(self, interval):
         now = self.clock.now()
@@ -52,21 +47,12 @@ class Waves(Source):
             queued=0,
         )
 
-    async def check(self):
-        return []
 
-    async def close(self):
-        pass
-
-
-class Obedient(Connector):
+class Obedient(PlainConnector):
     """Has at once the workers it is told to have; ready ones a look later."""
 
     def __init__(self):
         self.counts = WorkerCounts(prefill=Workers(1), decode=Workers(1))
-
-    async def start(self):
-        pass
 
     async def workers(self):
         counts = self.counts
@@ -82,12 +68,6 @@ class Obedient(Connector):
             prefill=grown(self.counts.prefill, decision.prefill), decode=grown(self.counts.decode, decision.decode)
         )
         return Applied(outcome=Outcome.APPLIED, detail="")
-
-    async def check(self):
-        return []
-
-    async def close(self):
-        pass
 
 
 @pytest.fixture(scope="session")

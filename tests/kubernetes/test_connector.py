@@ -15,6 +15,7 @@ from connectors.kubernetes.resources import ADAPTERS, DEPLOYMENTS
 from planner.core.observation import Workers
 from planner.finding import Health
 from tests.kubernetes.operator import Operator
+from tests.waiting import until
 
 VERSIONS = ["v1alpha1", "v1beta1"]
 
@@ -55,12 +56,6 @@ def events(fake):
 
 def patches(fake):
     return [path for method, path in fake.requests if method == "PATCH"]
-
-
-async def until(condition, within_s=10.0):
-    async with asyncio.timeout(within_s):
-        while not await condition():
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

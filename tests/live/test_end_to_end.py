@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import time
+from functools import partial
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from planner.demo.orchestrator import follow
 from planner.demo.standin import StandIn
 from planner.simulation.arrivals import Arrival
 from profiles import sample_profile_dir
+from tests import waiting
 
 pytestmark = pytest.mark.live
 
@@ -92,16 +94,8 @@ class Daemon:
         return [one["decision"] for one in (await self.read("/api/v1/decisions")).json()["decisions"]]
 
 
-async def until(condition, *, within_s=40.0):
-    """Wait until a condition, maybe asynchronous, holds; connections may be refused until then."""
-    deadline = time.monotonic() + within_s
-    while True:
-        with contextlib.suppress(httpx.TransportError):
-            held = condition()
-            if await held if asyncio.iscoroutine(held) else held:
-                return
-        assert time.monotonic() < deadline, f"did not come to hold within {within_s} s"
-        await asyncio.sleep(0.1)
+# Until a daemon listens, connections are refused.
+until = partial(waiting.until, passing_over=(httpx.TransportError,))
 
 
 async def until_decisions(daemon, more):

@@ -16,25 +16,13 @@ from connectors.base import ConnectorError, Outcome
 from connectors.virtual import VirtualClientError, VirtualConnector, VirtualConnectorClient, VirtualDecision
 from connectors.virtual.etcd import DecidingStore, EtcdAccess, EtcdError, EtcdGateway, FollowingStore
 from planner import Workers
+from tests.waiting import until
 
 PATIENCE_S = 20.0
 
 
 def soon(awaitable):
     return asyncio.wait_for(awaitable, PATIENCE_S)
-
-
-async def until(holds, within_s=PATIENCE_S):
-    """Wait until something holds: a function, plain or async, that returns something true."""
-    deadline = time.monotonic() + within_s
-    while True:
-        result = holds()
-        if asyncio.iscoroutine(result):
-            result = await result
-        if result:
-            return result
-        assert time.monotonic() < deadline, f"still not so after {within_s} s"
-        await asyncio.sleep(0.02)
 
 
 class Wire:

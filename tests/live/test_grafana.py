@@ -9,25 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from connectors.base import Applied, Connector, ConnectorError, Outcome, WorkerCounts
+from connectors.base import Applied, ConnectorError, Outcome, WorkerCounts
 from planner import Observation, PlannerDaemon, Settings, Workers
 from planner.clock import WallClock
-from planner.sources.base import Source, SourceStatus
+from planner.sources.base import SourceStatus
 from profiles import sample_profile_dir
+from tests.stubs import PlainConnector, PlainSource
 
 pytestmark = pytest.mark.live
 
 DASHBOARD = Path(__file__).parents[2] / "examples" / "grafana" / "planner-dashboard.json"
 
 
-class Eventful(Source):
+class Eventful(PlainSource):
     """Sees everything there is to see, and fails to read something now and then."""
 
     def __init__(self):
         self.random, self.failed = random.Random(1), False
-
-    async def start(self):
-        pass
 
     async def observe(self, interval):
         self.failed = not self.failed
@@ -45,30 +43,18 @@ class Eventful(Source):
             itl_quantiles_ms={0.95: 25.0},
         )
 
-    async def check(self):
-        return []
-
-    async def close(self):
-        pass
-
     @property
     def status(self):
         errors = {"osl": "timed out"} if self.failed else {}
         return SourceStatus(series_matched={"isl": 1}, errors=errors, newest_data=WallClock().now() - 1)
 
 
-class Moody(Connector):
+class Moody(PlainConnector):
     """Does what it is told, now and then only at the second time."""
 
     def __init__(self, aggregated=False):
         self.counts = WorkerCounts(prefill=None if aggregated else Workers(1), decode=Workers(1))
         self.refuses = False
-
-    async def start(self):
-        pass
-
-    async def workers(self):
-        return self.counts
 
     async def apply(self, decision):
         self.refuses = not self.refuses
@@ -77,12 +63,6 @@ class Moody(Connector):
         prefill = Workers(decision.prefill) if self.counts.prefill else None
         self.counts = WorkerCounts(prefill=prefill, decode=Workers(decision.decode))
         return Applied(outcome=Outcome.APPLIED, detail="", overdue=True)
-
-    async def check(self):
-        return []
-
-    async def close(self):
-        pass
 
 
 def queries():

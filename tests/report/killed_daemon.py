@@ -11,57 +11,34 @@ import random
 import sys
 from pathlib import Path
 
-from connectors.base import Applied, Connector, Outcome, WorkerCounts
+from connectors.base import Applied, Outcome, WorkerCounts
 from planner import Observation, PlannerDaemon, Settings, Workers
 from planner.clock import ScaledClock
 from planner.report.store import HistoryStore
-from planner.sources.base import Source, SourceStatus
 from profiles import sample_profile_dir
+from tests.stubs import PlainConnector, PlainSource
 
 
-class Restless(Source):
+class Restless(PlainSource):
     """A load that is never twice the same."""
-
-    status = SourceStatus(series_matched={}, errors={}, newest_data=None)
 
     def __init__(self, clock, seed):
         self.clock, self.random = clock, random.Random(seed)
-
-    async def start(self):
-        pass
 
     async def observe(self, interval):
         requests = self.random.choice((60.0, 6000.0, 12000.0))
         return Observation(time=self.clock.now(), interval=interval, requests_started=requests, isl=3000.0, osl=300.0)
 
-    async def check(self):
-        return []
 
-    async def close(self):
-        pass
-
-
-class Witness(Connector):
+class Witness(PlainConnector):
     """Tells everything it is handed, at once."""
 
     counts = WorkerCounts(prefill=Workers(1), decode=Workers(1))
-
-    async def start(self):
-        pass
-
-    async def workers(self):
-        return self.counts
 
     async def apply(self, decision):
         print(json.dumps([decision.time, decision.prefill, decision.decode]), flush=True)
         self.counts = WorkerCounts(prefill=Workers(decision.prefill), decode=Workers(decision.decode))
         return Applied(outcome=Outcome.APPLIED, detail="")
-
-    async def check(self):
-        return []
-
-    async def close(self):
-        pass
 
 
 async def main(file, seed):

@@ -17,7 +17,8 @@ def test_a_planner_killed_again_and_again_loses_no_decision(history_file):
     handed_over = []
     for seed in range(KILLS):
         with subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("killed_daemon.py"), history_file, str(seed)],
+            [sys.executable, "-m", "tests.report.killed_daemon", history_file, str(seed)],
+            cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
             text=True,
         ) as process:

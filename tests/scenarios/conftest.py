@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from connectors.base import Applied, Connector, Outcome, WorkerCounts
+from connectors.base import Applied, Outcome, WorkerCounts
 from planner import Observation, PlannerDaemon, Settings, Workers
-from planner.sources.base import Source, SourceStatus
+from planner.sources.base import SourceStatus
 from profiles import sample_profile_dir
+from tests.stubs import PlainConnector, PlainSource
 
 
 @dataclass
@@ -35,16 +36,13 @@ class Pool:
         return Workers(ready, pending=len(self.ready_at) - ready)
 
 
-class Cluster(Connector):
+class Cluster(PlainConnector):
     """Carries decisions out as an orchestrator would: workers take time to start, and shrinking may fail."""
 
     def __init__(self, clock, startup_s=90.0):
         self.prefill = Pool(clock, startup_s, [0.0])
         self.decode = Pool(clock, startup_s, [0.0])
         self.asked = []
-
-    async def start(self):
-        pass
 
     async def workers(self):
         return WorkerCounts(prefill=self.prefill.workers(), decode=self.decode.workers())
@@ -55,27 +53,18 @@ class Cluster(Connector):
         self.decode.resize(decision.decode)
         return Applied(outcome=Outcome.APPLIED, detail="")
 
-    async def check(self):
-        return []
-
-    async def close(self):
-        pass
-
     @property
     def size(self):
         return len(self.prefill.ready_at), len(self.decode.ready_at)
 
 
-class Frontend(Source):
+class Frontend(PlainSource):
     """Observes a load given as a function of the time since the start: requests/s, or fields, or None for blind."""
 
     def __init__(self, clock, load):
         self.clock = clock
         self.start_time = clock.now()
         self.load = load
-
-    async def start(self):
-        pass
 
     async def observe(self, interval):
         elapsed = self.clock.now() - self.start_time
@@ -88,12 +77,6 @@ class Frontend(Source):
         return Observation(
             time=self.clock.now(), interval=interval, requests_started=rate_rps * interval, **{**lengths, **fields}
         )
-
-    async def check(self):
-        return []
-
-    async def close(self):
-        pass
 
     @property
     def status(self):
