@@ -2,13 +2,13 @@
 
 A step of an engine takes up a chunk of a prompt and gives every sequence of its batch a token, so that it lasts as long
 as both together. A worker that spends the share u of its time on prompts leaves 1 - u for its batch: ITL grows to
-ITL(batch) / (1 - u), and a prompt takes its own time and that of the batch in the steps it needs.
+ITL(batch) / (1 - u), and a prompt takes its own time and that of the batch in the steps it needs. The next request goes
+to whoever has the fewest sequences, so that all batches swing alike, and whoever has just got one is passed over.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,11 @@ import numpy as np
 
 from planner.core.budget import Limits
 from planner.core.expectation import decode_concurrency, expected_itl_ms, expected_ttft_ms
+from planner.core.interruption import Interrupted
+from planner.core.lengths import LengthShape
 from planner.core.observation import Observation
-from planner.core.queueing import WaitTail, normal_beyond
-from planner.core.sizing import Corrections, Requirement, Situation, Task
+from planner.core.queueing import WaitTail, averaged, normal_beyond, overlap
+from planner.core.sizing import Corrections, Requirement, Situation, Spread, Task
 from planner.core.slo import FASTEST, SLOWEST, Case, SloSizing, first_that
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 # Beyond this share of its time on prompts a worker is as good as overloaded, and its latencies tell nothing.
 _MOST_BUSY = 0.95
+# What is less likely decides nothing.
+_RARE = 1e-4
 _ROUNDING = 1e-9
 
 
@@ -68,12 +72,13 @@ class AggregatedSloSizing(SloSizing):
             return None
         context = observation.isl + observation.osl / 2
         step_s = self.profile.decode.itl_ms(max(1.0, batch), context) / 1000 * min(1.0, batch)
+        peaks = _peaks(self.prefill_work(observation.isl, 1.0, situation).spread, situation)
         low, high = math.log(FASTEST), math.log(SLOWEST)
         for _ in range(12):
             middle = (low + high) / 2
             work = self.prefill_work(observation.isl, math.exp(middle), situation)
             service_s = work.service_s + step_s * observation.isl / self.step_tokens
-            if _mean_ttft_s(service_s, work.variability, workers.ready, rate) * 1000 < observation.ttft_ms:
+            if _mean_ttft_s(service_s, work.variability, workers.ready, rate, peaks) * 1000 < observation.ttft_ms:
                 low = middle
             else:
                 high = middle
@@ -81,7 +86,11 @@ class AggregatedSloSizing(SloSizing):
 
     def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
         """ITL of a worker that prefills what arrives besides, milliseconds; None if it cannot be told."""
-        return _expected_itl_ms(self.profile, observation, corrections)
+        if not observation.isl:
+            return None
+        spread = LengthShape().learn(observation.isl_quantiles, observation.isl).spread()
+        work = self.prefill_work(observation.isl, corrections.prefill, Situation(isl_spread=spread))
+        return _expected_itl_ms(self.profile, observation, work.service_s)
 
 
 class _SharedCase(Case):
@@ -90,6 +99,9 @@ class _SharedCase(Case):
     def __init__(self, sizing: SloSizing, task: Task, step_tokens: int) -> None:
         super().__init__(sizing, task)
         self._step_tokens = step_tokens
+        self._peaks = _peaks(self._work.spread, self._situation)
+        self._arrivals = _arrivals(self._situation)
+        self._overlap = overlap(self._situation.osl_spread)
         self._prompt_square = math.fsum(share * time * time for share, time in self._work.spread)
         self._met_by = lru_cache(maxsize=None)(self._met_with)
 
@@ -117,21 +129,22 @@ class _SharedCase(Case):
         batch = self._curve.batch_at(tokens_rps / (1 - busy))
         if math.isinf(batch):
             return 0.0
-        return self._prompts_met(workers, prefill_rps, batch) * self._tokens_met(workers, prefill_rps, batch, busy)
+        shared_s = self._step_s(batch) * min(1.0, batch) * self._load.isl / self._step_tokens
+        service_s = self._work.service_s + shared_s
+        if workers <= prefill_rps * service_s:
+            return 0.0
+        wait = WaitTail(workers, prefill_rps, service_s, self._work.variability, self._peaks)
+        return self._prompts_met(service_s, wait) * self._tokens_met(workers, prefill_rps, batch, busy, wait)
 
     def _step_s(self, batch: float) -> float:
         """A step of a batch without a prompt, as slow as engines are."""
         return self._corrections.decode * float(np.interp(batch, self._curve.sizes, self._curve.itl_s))
 
-    def _prompts_met(self, workers: int, rate_rps: float, batch: float) -> float:
+    def _prompts_met(self, service_s: float, wait: WaitTail) -> float:
         """Share of the requests that can meet the TTFT target at all that do."""
         target_s, work = self._targets.ttft_ms / 1000, self._work
-        shared_s = self._step_s(batch) * min(1.0, batch) * self._load.isl / self._step_tokens
-        service_s = work.service_s + shared_s
-        if workers <= rate_rps * service_s:
-            return 0.0
         if self._wanted is None:
-            return float(_mean_ttft_s(service_s, work.variability, workers, rate_rps) <= target_s)
+            return float(service_s + wait.probability * wait.mean_s <= target_s)
         possible = [
             (share, slowed_s)
             for share, time_s in work.spread
@@ -139,30 +152,55 @@ class _SharedCase(Case):
         ]
         if not self.prefill_feasible or not possible:
             return 1.0
-        wait = WaitTail(workers, rate_rps, service_s, work.variability)
         missed = math.fsum(share * wait.beyond(target_s - time_s) for share, time_s in possible)
         return 1 - missed / math.fsum(share for share, time_s in work.spread if time_s <= target_s)
 
-    def _tokens_met(self, workers: int, prefill_rps: float, batch: float, busy: float) -> float:
+    def _tokens_met(self, workers: int, rate_rps: float, batch: float, busy: float, wait: WaitTail) -> float:
         """Share of requests whose tokens come in time, whatever prompts come in between and however batches vary."""
         target_s = self._itl_s * self._corrections.decode
-        mean_s = self._step_s(batch) / (1 - busy)
-        capacity = float(self._curve.sizes[-1])
-        pile_up = self._context_moment / (1 - self._curve.elasticity(batch))
-        batch_variance = batch * self._situation.burstiness * pile_up
         if not self.decode_feasible:
             return 1.0
         if self._wanted is None:
-            return float(mean_s <= target_s)
-        room = 1 - normal_beyond(capacity * workers, batch * workers, batch_variance * workers)
-        deviation_s = self._step_s(batch + math.sqrt(batch_variance)) / (1 - busy) - mean_s
-        # The fewer tokens a request has, the more a single prompt that comes in between counts.
-        noise_s2 = prefill_rps / workers * self._prompt_square * self._situation.burstiness * mean_s
-        missed = math.fsum(
-            share * normal_beyond(target_s, mean_s, deviation_s**2 + noise_s2 / max(1.0, ratio * self._load.osl))
-            for share, ratio in self._situation.osl_spread
+            return float(self._step_s(batch) / (1 - busy) <= target_s)
+        elasticity = self._curve.elasticity(batch)
+        variance = self._batch_variance(workers, batch, busy, elasticity)
+        # The larger a batch, the more sequences there are that see it.
+        seen = batch + variance / batch
+        step_s = self._step_s(seen)
+        interrupted = Interrupted(
+            lone_s=self._step_s(1.0),
+            step_s=step_s,
+            rise_s=self._step_s(seen + math.sqrt(variance)) - step_s,
+            busy=busy,
+            prompt_s=self._work.service_s,
+            prompt_square_s2=self._prompt_square,
+            prompts_rps=rate_rps,
+            burstiness=self._situation.burstiness,
+            workers=workers,
         )
+        # While prompts wait, a worker takes up one after the other.
+        cases = [(1 - wait.probability, 0.0), (wait.probability, wait.mean_s / self._work.service_s)]
+        missed = 0.0
+        for share, ratio in self._situation.osl_spread:
+            tokens = max(1.0, ratio * self._load.osl)
+            evened = math.sqrt(averaged(ratio * (1 - elasticity)))
+            for chance, rounds in cases:
+                if chance > _RARE:
+                    missed += share * chance * interrupted.late(target_s, tokens, evened, rounds)
+        room = 1 - normal_beyond(float(self._curve.sizes[-1]), batch, variance)
         return room * (1 - missed)
+
+    def _batch_variance(self, workers: int, batch: float, busy: float, elasticity: float) -> float:
+        """Variance of the batch that all workers have alike, as the next request goes to whoever has fewest.
+
+        Whoever arrives adds a sequence, and with its prompt holds up the others, so that more pile up: together
+        1 / (1 - busy) sequences, some more and some less as prompts are long. And sequences slow each other down.
+        """
+        held_up = busy / (1 - busy)
+        lengths = self._prompt_square / self._work.service_s**2 - 1
+        kicks = self._arrivals / (1 - busy) ** 2 + held_up**2 * lengths
+        peaks = 1 + (kicks - 1) * self._overlap
+        return batch / workers * self._context_moment * peaks / (1 - elasticity)
 
 
 class AggregatedThroughputSizing:
@@ -218,24 +256,36 @@ class AggregatedThroughputSizing:
 
     def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
         """ITL of a worker that prefills what arrives besides, milliseconds; None if it cannot be told."""
-        capped = replace(corrections, prefill=min(1.0, corrections.prefill))
-        return _expected_itl_ms(self._profile, observation, capped)
+        idle_ms = expected_ttft_ms(self._profile, observation)
+        if idle_ms is None:
+            return None
+        return _expected_itl_ms(self._profile, observation, idle_ms / 1000 * min(1.0, corrections.prefill))
 
 
-def _expected_itl_ms(profile: EngineProfile, observation: Observation, corrections: Corrections) -> float | None:
+def _expected_itl_ms(profile: EngineProfile, observation: Observation, prompt_s: float) -> float | None:
+    """ITL of workers that spend a mean time on each prompt."""
     alone_ms = expected_itl_ms(profile, observation)
     requests = observation.requests_completed or observation.requests_started
-    if alone_ms is None or not (observation.isl and observation.decode and observation.decode.ready and requests):
+    if alone_ms is None or not (observation.decode and observation.decode.ready and requests):
         return None
-    prompts_s = requests / observation.interval * profile.prefill.ttft_ms(observation.isl) / 1000 * corrections.prefill
-    busy = prompts_s / observation.decode.ready
+    busy = requests / observation.interval * prompt_s / observation.decode.ready
     return alone_ms / (1 - busy) if busy < _MOST_BUSY else None
 
 
-def _mean_ttft_s(service_s: float, variability: float, workers: int, rate_rps: float) -> float:
+def _peaks(spread: Spread, situation: Situation) -> float:
+    """Peakedness of requests with such service times."""
+    return 1 + (_arrivals(situation) - 1) * overlap(spread)
+
+
+def _arrivals(situation: Situation) -> float:
+    """Burstiness of requests, from that of their tokens, which varies less where lengths vary, too."""
+    return 1 + (situation.burstiness - 1) * math.fsum(share * ratio**2 for share, ratio in situation.isl_spread)
+
+
+def _mean_ttft_s(service_s: float, variability: float, workers: int, rate_rps: float, peaks: float) -> float:
     if workers <= rate_rps * service_s:
         return math.inf
-    wait = WaitTail(workers, rate_rps, service_s, variability)
+    wait = WaitTail(workers, rate_rps, service_s, variability, peaks)
     return service_s + wait.probability * wait.mean_s
 
 

@@ -30,19 +30,20 @@ def needed(profile, *arguments, percentile=95.0, **options):
     return requirement.decode
 
 
-def attained(profile, workers, rate_rps, requests=20_000):
-    """Share of requests within both targets of a steady Poisson load with log-normal lengths."""
+def attained(profile, workers, rate_rps, requests=20_000, variation=1.0, targets=TARGETS):
+    """Share of requests within both targets of a steady load with log-normal lengths; its gaps vary so much."""
     generator = np.random.default_rng(1)
     deployment = AggregatedDeployment(profile, startup=lambda: 0.0, step_tokens=STEP_TOKENS, workers=workers)
     shape = np.exp(0.6 * generator.normal(size=(requests, 2)) - 0.18)
     lengths = np.maximum(1, (shape * (3000, 300)).round()).astype(int).tolist()
     time, served = 0.0, []
-    for gap, (isl, osl) in zip(generator.exponential(1 / rate_rps, requests), lengths, strict=True):
+    gaps = generator.gamma(1 / variation**2, variation**2 / rate_rps, requests)
+    for gap, (isl, osl) in zip(gaps, lengths, strict=True):
         time += gap
         served.append(deployment.submit(time, isl, osl))
     deployment.drain()
-    possible = [one for one in served if profile.prefill.ttft_ms(one.isl) <= TARGETS.ttft_ms]
-    met = [one.ttft_ms <= TARGETS.ttft_ms and (one.itl_ms or 0) <= TARGETS.itl_ms for one in possible]
+    possible = [one for one in served if profile.prefill.ttft_ms(one.isl) <= targets.ttft_ms]
+    met = [one.ttft_ms <= targets.ttft_ms and (one.itl_ms or 0) <= targets.itl_ms for one in possible]
     return float(np.mean(met[len(met) // 10 :]))
 
 
@@ -51,6 +52,58 @@ def test_the_workers_are_enough_and_a_quarter_fewer_are_not(profile, rate_rps):
     workers = needed(profile, rate_rps)
     assert attained(profile, workers, rate_rps) >= 0.94
     assert attained(profile, int(0.75 * workers), rate_rps) < 0.95
+
+
+def smallest(profile, wanted, *arguments, **options):
+    return next(n for n in range(1, 200) if attained(profile, n, *arguments, **options) >= wanted)
+
+
+@pytest.mark.parametrize("percentile", [80.0, 95.0, 99.0])
+@pytest.mark.parametrize(("variation", "burstiness"), [(1.0, 1.0), (3.0, 7.0)])
+def test_a_steady_load_gets_hardly_a_worker_more_than_it_needs(profile, percentile, variation, burstiness):
+    """All workers see the same waves, so that the more of them there are the smaller waves get."""
+    workers = needed(profile, 20.0, percentile=percentile, burstiness=burstiness)
+    least = smallest(profile, percentile / 100, 20.0, variation=variation)
+    assert least <= workers <= least + 1
+
+
+def test_bursts_make_prompts_wait_for_each_other(profile):
+    """Where the TTFT target is what is tight, arrivals in bursts need more workers, though these are idle mostly."""
+    tight = Targets(ttft_ms=250.0, itl_ms=40.0)
+    workers = needed(profile, 10.0, targets=tight, burstiness=7.0)
+    assert workers > needed(profile, 10.0, targets=tight)
+    assert attained(profile, workers, 10.0, variation=3.0, targets=tight) >= 0.94
+    assert attained(profile, workers - 2, 10.0, variation=3.0, targets=tight) < 0.95
+
+
+def test_latencies_as_the_profile_has_them_are_what_is_expected(profile):
+    """Prompts of different lengths take longer in the mean than one of mean length."""
+    sizing, rate_rps, workers = AggregatedSloSizing(profile, 95.0, STEP_TOKENS), 20.0, 6
+    generator = np.random.default_rng(4)
+    deployment = AggregatedDeployment(profile, startup=lambda: 0.0, step_tokens=STEP_TOKENS, workers=workers)
+    isl = (3000 * np.exp(0.9 * generator.normal(size=20_000) - 0.405)).astype(int) + 1
+    times = generator.exponential(1 / rate_rps, len(isl)).cumsum()
+    served = [deployment.submit(time, length, 300) for time, length in zip(times, isl.tolist(), strict=True)]
+    deployment.drain()
+    steady = served[2000:]
+    observation = Observation(
+        time=60.0,
+        interval=60.0,
+        requests_started=60 * rate_rps,
+        requests_completed=60 * rate_rps,
+        isl=float(isl.mean()),
+        osl=300.0,
+        isl_quantiles=dict(zip((0.5, 0.9, 0.99), np.quantile(isl, (0.5, 0.9, 0.99)).tolist(), strict=True)),
+        ttft_ms=float(np.mean([one.ttft_ms for one in steady])),
+        request_duration_s=float(np.mean([one.duration_s for one in steady])),
+        decode=Workers(workers),
+    )
+    seen_ms = np.mean([one.itl_ms for one in steady])
+    assert sizing.expected_itl_ms(observation, Corrections()) == pytest.approx(seen_ms, rel=0.03)
+
+
+def test_large_pools_take_great_bursts_calmly(profile):
+    assert needed(profile, 200.0, burstiness=20.0) < 1.5 * needed(profile, 200.0)
 
 
 def test_interference_costs_more_than_both_phases_apart(profile):
