@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from planner.forecasting import predictor_options
 from planner.settings import Settings
 from planner.simulate.series import Values
-from predictors import Forecast, InlineFitter, PredictorOptions, make_predictor
+from predictors import Forecast, InlineFitter, make_predictor
 
 BAND = (0.1, 0.9)
 """The quantiles of a forecast that are judged and shown."""
@@ -63,7 +64,7 @@ def backtest(
         settings: Options of predictors.
         report: Told how many values it has taken in.
     """
-    predictor = make_predictor(name, _options(settings), InlineFitter())
+    predictor = make_predictor(name, predictor_options(settings), InlineFitter())
     said: dict[int, list[Forecast | None]] = {step: [None] * len(values) for step in horizons}
     begun = time.perf_counter()
     for index, value in enumerate(values):
@@ -76,18 +77,6 @@ def backtest(
         forecasts=said,
         verdicts={step: _judge(values, said[step]) for step in horizons},
         cost_s=(time.perf_counter() - begun) / max(1, len(values)),
-    )
-
-
-def _options(settings: Settings) -> PredictorOptions:
-    return PredictorOptions(
-        interval_s=settings.adjustment_interval,
-        log1p=settings.load_predictor_log1p,
-        prophet_window_size=settings.prophet_window_size,
-        kalman_q_level=settings.kalman_q_level,
-        kalman_q_trend=settings.kalman_q_trend,
-        kalman_r=settings.kalman_r,
-        kalman_min_points=settings.kalman_min_points,
     )
 
 

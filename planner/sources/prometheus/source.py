@@ -7,20 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 from planner.core.observation import Observation
 from planner.finding import Finding, Health
-from planner.sources.base import Source, SourceError, SourceStatus
+from planner.sources.base import SourceError, SourceStatus
 from planner.sources.derive import derive
 from planner.sources.findings import of_labels
+from planner.sources.frontends import FrontendSource
 from planner.sources.mapping import MetricsMapping
 from planner.sources.prometheus import findings
 from planner.sources.prometheus.answers import Vectors, coverage_of, readings_of
 from planner.sources.prometheus.api import PrometheusApi, QueryError, Sample
 from planner.sources.prometheus.promql import QueryBuilder, catalogue
-from planner.sources.selection import NotYetError, Selection, select
+from planner.sources.selection import NotYetError, Selection
 
 _CHECK_WINDOW_S = 300.0
 
 
-class PrometheusSource(Source):
+class PrometheusSource(FrontendSource):
     """Asks a Prometheus server what the frontends served."""
 
     def __init__(
@@ -41,22 +42,9 @@ class PrometheusSource(Source):
             model_name: The model to observe, in any case; None if it is the only one.
             namespace: The namespace to observe, where series carry one.
         """
+        super().__init__(mapping=mapping, now=now, model_name=model_name, namespace=namespace)
         self._api = api
-        self._mapping = mapping
-        self._now = now
-        self._model_name = model_name
-        self._namespace = namespace
         self._selection: Selection | None = None
-        self._status = SourceStatus(series_matched={}, errors={}, newest_data=None)
-
-    @property
-    def status(self) -> SourceStatus:
-        """How the last read went."""
-        return self._status
-
-    def prefer_model(self, name: str | None) -> None:
-        """Observe the model of this name, unless one was chosen already."""
-        self._model_name = self._model_name or name
 
     async def start(self) -> None:
         """See which series are ours; a server that cannot be reached yet, or a namespace without series, is no error.
@@ -117,12 +105,7 @@ class PrometheusSource(Source):
             SourceError: What is wanted is not among what there is.
         """
         samples = await self._api.query(catalogue(self._mapping), time)
-        selection = select(
-            self._mapping,
-            [sample.labels for sample in samples],
-            model_name=self._model_name,
-            namespace=self._namespace,
-        )
+        selection = self._select([sample.labels for sample in samples])
         ours = [sample for sample in samples if selection.takes(self._mapping, sample.labels)]
         matched = {
             field: int(sum(sample.value for sample in ours if sample.labels.get("__name__") in names))

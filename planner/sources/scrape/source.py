@@ -11,13 +11,14 @@ import httpx
 
 from planner.core.observation import Observation
 from planner.finding import Finding, Health
-from planner.sources.base import Source, SourceError, SourceStatus, without_password
+from planner.sources.base import SourceError, SourceStatus, without_password
 from planner.sources.derive import Readings, derive
 from planner.sources.findings import of_labels, of_series
+from planner.sources.frontends import FrontendSource
 from planner.sources.mapping import MetricsMapping
 from planner.sources.scrape.comparison import Comparison
 from planner.sources.scrape.page import Page, Snapshot, parse_page
-from planner.sources.selection import NotYetError, Selection, select
+from planner.sources.selection import NotYetError, Selection
 
 # Ticks come a little early or late; what was read nearly an interval ago is its beginning.
 _NEARLY = 0.9
@@ -26,7 +27,7 @@ _KEPT_S = 600.0
 _LARGEST_PAGE_BYTES = 32 * 1024 * 1024
 
 
-class ScrapeSource(Source):
+class ScrapeSource(FrontendSource):
     """Reads every frontend's metrics page and compares it with the last time.
 
     The sum over frontends is known only if every one of them answers. While one does not, counters are unknown, and
@@ -53,25 +54,12 @@ class ScrapeSource(Source):
             namespace: The namespace to observe, where series carry one.
             timeout_s: Longest time a page may take, seconds.
         """
+        super().__init__(mapping=mapping, now=now, model_name=model_name, namespace=namespace)
         self._urls = tuple(urls)
-        self._mapping = mapping
         self._names = mapping.names()
-        self._now = now
-        self._model_name = model_name
-        self._namespace = namespace
         self._timeout_s = timeout_s
         self._client: httpx.AsyncClient | None = None
         self._past: deque[Snapshot] = deque()
-        self._status = SourceStatus(series_matched={}, errors={}, newest_data=None)
-
-    @property
-    def status(self) -> SourceStatus:
-        """How the last read went."""
-        return self._status
-
-    def prefer_model(self, name: str | None) -> None:
-        """Observe the model of this name, unless one was chosen already."""
-        self._model_name = self._model_name or name
 
     async def start(self) -> None:
         """Read once, so that the first interval has a beginning; pages that cannot be read yet are no error.
@@ -122,8 +110,7 @@ class ScrapeSource(Source):
         return derive(Readings(gauges=gauges), time=snapshot.time, interval=interval)
 
     def _choose(self, snapshot: Snapshot) -> Selection:
-        seen = [dict(labels) for page in snapshot.pages.values() for _, labels in page]
-        return select(self._mapping, seen, model_name=self._model_name, namespace=self._namespace)
+        return self._select([dict(labels) for page in snapshot.pages.values() for _, labels in page])
 
     def _count(self, snapshot: Snapshot, selection: Selection) -> dict[str, int]:
         return {
