@@ -40,6 +40,11 @@ class Workers:
         """Workers that serve or are about to: what the last scaling asked for."""
         return self.ready + self.pending
 
+    @property
+    def present(self) -> int:
+        """Workers that hold their GPUs, whatever they do with them."""
+        return self.ready + self.pending + self.draining
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:

@@ -84,7 +84,7 @@ class Story:
         both = [one and other for one, other in zip(ttft, itl, strict=True)]
         number = max(1, len(completed))
         gpus = [
-            _present(moment.prefill) * profile.prefill.gpus + _present(moment.decode) * profile.decode.gpus
+            moment.prefill.present * profile.prefill.gpus + moment.decode.present * profile.decode.gpus
             for moment in self.moments
         ]
         spans = [later.time - earlier.time for earlier, later in zip(self.moments, self.moments[1:], strict=False)]
@@ -97,7 +97,3 @@ class Story:
             peak_gpu_hours=max(gpus, default=0) * sum(spans) / 3600,
             scalings=sum(record.decision.action == "scale" for record in self.records),
         )
-
-
-def _present(workers: Workers) -> int:
-    return workers.ready + workers.pending + workers.draining

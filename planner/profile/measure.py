@@ -16,7 +16,8 @@ from planner.profile.reading import explaining, target
 from planner.profile.tables import Sheet, print_sheets
 from planner.settings import ConfigurationError, Settings
 from profiles.making.endpoint import Endpoint
-from profiles.making.measure import JOURNAL, Measurement, measure
+from profiles.making.measure import JOURNAL, measure
+from profiles.making.measurement import Measurement
 from profiles.making.progress import MakingError
 from profiles.making.request import MeasureRequest
 from profiles.making.sweep import Precision

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from connectors.base import WorkerCounts
-from planner.core.observation import Workers
 
 
 class GpuMeter:
@@ -27,7 +26,8 @@ class GpuMeter:
     def gpus(self) -> int:
         """GPUs in use at the last reading."""
         prefill_gpus, decode_gpus = self.engine_gpus
-        return _present(self._last.prefill) * prefill_gpus + _present(self._last.decode) * decode_gpus
+        prefill, decode = self._last.prefill, self._last.decode
+        return (prefill.present if prefill else 0) * prefill_gpus + (decode.present if decode else 0) * decode_gpus
 
     def read(self, time: float, counts: WorkerCounts) -> None:
         """Account for the time since the last reading.
@@ -42,7 +42,3 @@ class GpuMeter:
         self._last = WorkerCounts(
             prefill=counts.prefill or self._last.prefill, decode=counts.decode or self._last.decode
         )
-
-
-def _present(workers: Workers | None) -> int:
-    return 0 if workers is None else workers.ready + workers.pending + workers.draining

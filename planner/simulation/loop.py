@@ -200,7 +200,7 @@ class Simulation:
 
     def _gpus(self, prefill: Workers, decode: Workers) -> int:
         engines = self._world.engines
-        return _present(prefill) * engines.prefill.gpus + _present(decode) * engines.decode.gpus
+        return prefill.present * engines.prefill.gpus + decode.present * engines.decode.gpus
 
     def _fail_workers(self) -> None:
         if self._world.worker_mtbf_s is None:
@@ -242,7 +242,3 @@ class Simulation:
                 decision=decision,
             )
         )
-
-
-def _present(workers: Workers) -> int:
-    return workers.ready + workers.pending + workers.draining

@@ -5,56 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
-
-from profiles.data import ProfileData, data_of_points
-from profiles.itl_fit import ItlFit
-from profiles.making.endpoint import EndpointError, EngineClient
-from profiles.making.journal import Entry, Journal
+from profiles.making.client import EngineClient
+from profiles.making.endpoint import EndpointError
+from profiles.making.journal import Journal
 from profiles.making.limits import EngineLimits, ToldLimits, read_limits
+from profiles.making.measurement import Failure, Measurement, data_of, unsure
 from profiles.making.plan import Plan, Point
 from profiles.making.progress import MakingError, OnProgress, Progress, silent
 from profiles.making.prompts import Prompts
 from profiles.making.request import MeasureRequest
-from profiles.making.sweep import DecodeResult, DecodeSweep, LimitError, Precision, PrefillResult, measure_prefill
-from profiles.provenance import Provenance, now, tool
+from profiles.making.sweep import DecodeResult, DecodeSweep, LimitError, PrefillResult, measure_prefill
 
 JOURNAL = "measurement.jsonl"
 
 # Failures in a row after which the server is taken to be gone.
 _GIVE_UP = 3
 _TIME_PASSED = "the time limit passed before every point was measured"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A point that could not be measured, and why."""
-
-    point: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """What was measured.
-
-    Attributes:
-        data: The profile; None if there are too few points for one.
-        entries: The points with their confidence, as in the journal.
-        failures: Points that could not be measured.
-        missing: Points that are still to be measured.
-        notes: What is worth knowing about the measurement.
-    """
-
-    data: ProfileData | None
-    entries: Sequence[Entry]
-    failures: Sequence[Failure]
-    missing: int
-    notes: Sequence[str]
 
 
 async def measure(
@@ -238,83 +208,11 @@ class _Work:
     def result(self, limits: EngineLimits, model: str) -> Measurement:
         """What came of it."""
         entries = self._journal.entries
+        known = replace(limits, max_num_seqs=limits.max_num_seqs or self._limit)
         return Measurement(
-            data=_data(entries, self._request, limits, model, self._limit),
+            data=data_of(entries, self._request, known, model),
             entries=tuple(entries),
             failures=tuple(self._failures.values()),
             missing=len(self._plan) - len(self._done) - len(self._failures),
-            notes=(*self._notes, *_unsure(entries, self._request.precision)),
+            notes=(*self._notes, *unsure(entries, self._request.precision)),
         )
-
-
-def _data(
-    entries: Sequence[Entry], request: MeasureRequest, limits: EngineLimits, model: str, limit: int | None
-) -> ProfileData | None:
-    prefill = [entry for entry in entries if entry["kind"] == "prefill"]
-    decode = [entry for entry in entries if entry["kind"] == "decode"]
-    if len({entry["isl"] for entry in prefill}) < 2 or len(decode) < 2:
-        return None
-    details = dict(request.decode_engine.details) | ({"block_size": limits.block_size} if limits.block_size else {})
-    decode_engine = replace(request.decode_engine, max_num_seqs=limits.max_num_seqs or limit, details=details)
-    provenance = Provenance(
-        how="measured",
-        created=now(),
-        model=model,
-        system=request.system,
-        backend=request.backend,
-        backend_version=request.backend_version,
-        prefill=request.prefill_engine,
-        decode=decode_engine,
-        details={
-            "tool": tool(),
-            "endpoints": {"prefill": request.prefill.shown, "decode": request.decode.shown},
-            "confidence": _confidence(entries),
-        },
-    )
-    return data_of_points(
-        [(entry["isl"], entry["ttft_ms"]["value"]) for entry in prefill],
-        _on_rows(decode),
-        max_kv_tokens=limits.max_kv_tokens,
-        provenance=provenance,
-    )
-
-
-def _on_rows(decode: Sequence[Entry]) -> list[tuple[float, float, float]]:
-    """The decode points moved from the contexts that were seen, a few tokens off, onto those that were meant.
-
-    A row needs one context length. The ITL is moved by the ratio of the fit at both.
-    """
-    batch = np.array([entry["concurrency"] for entry in decode], dtype=np.float64)
-    seen = np.array([entry["context_length"] for entry in decode], dtype=np.float64)
-    itl = np.array([entry["itl_ms"]["value"] for entry in decode], dtype=np.float64)
-    fit = ItlFit(batch, seen, itl)
-    return [
-        (n, float(entry["at"][0]), float(latency * fit(n, entry["at"][0]) / fit(n, y)))
-        for entry, n, y, latency in zip(decode, batch.tolist(), seen.tolist(), itl.tolist(), strict=True)
-    ]
-
-
-def _unsure(entries: Sequence[Entry], precision: Precision) -> Iterator[str]:
-    """That points did not become as sure as wanted."""
-    widths = _widths(entries, "prefill") + _widths(entries, "decode")
-    wide = [width for width in widths if width > precision.wanted]
-    if wide:
-        yield (
-            f"{len(wide)} of {len(widths)} points are not as sure as {precision.wanted:.1%}, the least sure one is off "
-            f"by up to {max(wide):.0%}: let nobody else use the engine, or allow more --repeats and --steps"
-        )
-
-
-def _widths(entries: Sequence[Entry], kind: str) -> list[float]:
-    """Half the widths of the confidence intervals over their means."""
-    name = "ttft_ms" if kind == "prefill" else "itl_ms"
-    return [entry[name]["half_width"] / entry[name]["value"] for entry in entries if entry["kind"] == kind]
-
-
-def _confidence(entries: Sequence[Entry]) -> Mapping[str, float]:
-    """Half the width of the confidence intervals over their means: median and largest of both kinds."""
-    found: dict[str, float] = {}
-    for kind in ("prefill", "decode"):
-        widths = _widths(entries, kind)
-        found |= {f"{kind}_median": round(float(np.median(widths)), 4), f"{kind}_largest": round(max(widths), 4)}
-    return found

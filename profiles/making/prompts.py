@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from profiles.making.endpoint import EndpointError, EngineClient
+from profiles.making.client import EngineClient
+from profiles.making.endpoint import EndpointError
 
 # Common words: most tokenizers have a token of its own for each.
 _WORDS = (  # noqa: SIM905 - a list of words reads better without quotes

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from profiles.making.client import EngineClient
 from profiles.making.confidence import Mean, mean_of
-from profiles.making.endpoint import EndpointError, EngineClient, Reply
+from profiles.making.endpoint import EndpointError
 from profiles.making.prompts import Prompts
+from profiles.making.reply import Reply
 
 _SEGMENTS = 5
 _ATTEMPTS = 4

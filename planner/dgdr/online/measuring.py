@@ -26,7 +26,8 @@ from planner.log import get_logger
 from profiles import ProfileData, ProfileError, read_data, write_data
 from profiles.making.endpoint import Endpoint
 from profiles.making.limits import read_limits
-from profiles.making.measure import Measurement, measure
+from profiles.making.measure import measure
+from profiles.making.measurement import Measurement
 from profiles.making.progress import MakingError
 from profiles.making.progress import Progress as Moment
 from profiles.making.request import MeasureRequest

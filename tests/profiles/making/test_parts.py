@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from profiles.itl_fit import ItlFit
 from profiles.making.confidence import mean_of
-from profiles.making.endpoint import EndpointError, _understand
+from profiles.making.endpoint import EndpointError
 from profiles.making.grid import coarse_grid, coarse_to_fine, geometric
 from profiles.making.journal import Journal
 from profiles.making.limits import ToldLimits, read_limits
 from profiles.making.progress import MakingError
+from profiles.making.reply import understand
 
 
 def events(tokens=4, usage=True):
@@ -33,7 +34,7 @@ def test_a_stream_reads_the_same_however_the_network_cuts_it(cuts, tokens):
     stream = events(tokens)
     bounds = [0, *sorted({cut for cut in cuts if cut < len(stream)}), len(stream)]
     pieces = [(float(low), stream[low:high]) for low, high in itertools.pairwise(bounds)]
-    reply = _understand(-1.0, pieces, tokens)
+    reply = understand(-1.0, pieces, tokens)
     assert list(reply.tokens) == [float(number) for number in range(1, tokens + 1)]
     assert reply.prompt_tokens == 9
     assert list(reply.times) == sorted(reply.times)
@@ -42,7 +43,7 @@ def test_a_stream_reads_the_same_however_the_network_cuts_it(cuts, tokens):
 @given(st.binary(max_size=200))
 def test_whatever_a_server_sends_is_understood_or_refused(junk):
     with pytest.raises(EndpointError):
-        _understand(0.0, [(1.0, b"data: " + junk)], 4)
+        understand(0.0, [(1.0, b"data: " + junk)], 4)
 
 
 @given(st.integers(1, 10_000), st.integers(1, 100_000), st.integers(1, 40))
