@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from planner.commands.values import Group, above, add_output, whole
+from planner.commands.values import Group, above, add_output, seed, whole
 
 
 def add_flags(group: Group) -> None:
@@ -106,10 +106,10 @@ def add_flags(group: Group) -> None:
     )
     add(
         "--missing-reads",
-        type=above(0, including=True),
+        type=above(0, including=True, most=1),
         metavar="SHARE",
         default=0.0,
-        help="Share of observations that fail. (default: 0)",
+        help="Share of observations that fail, 0 to 1. (default: 0)",
     )
     add(
         "--ttft-factor",
@@ -147,5 +147,5 @@ def add_flags(group: Group) -> None:
         default=None,
         help="Runs at a time. (default: as many as there are cores)",
     )
-    add("--seed", type=int, metavar="N", default=0, help="Seed of everything random. (default: 0)")
+    add("--seed", type=seed, metavar="N", default=0, help="Seed of everything random. (default: 0)")
     add_output(group, "simulation-output", "report and plots")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,16 +11,25 @@ from urllib.parse import urlsplit
 Group = argparse._ArgumentGroup
 
 
-def above(least: float, *, including: bool = False) -> Callable[[str], float]:
-    """A number above ``least``, or that at the least."""
+def above(least: float, *, including: bool = False, most: float = math.inf) -> Callable[[str], float]:
+    """A finite number above ``least``, or that at the least, and ``most`` at the most."""
 
     def number(text: str) -> float:
         value = float(text)
         if not (value >= least if including else value > least):
             raise argparse.ArgumentTypeError(f"{text} is not {'at least' if including else 'above'} {least:g}")
+        if value > most or math.isinf(value):
+            raise argparse.ArgumentTypeError(f"{text} is not {f'at most {most:g}' if most < math.inf else 'finite'}")
         return value
 
     return number
+
+
+def seed(text: str) -> int:
+    """A whole number of 0 or more."""
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
 
 
 def whole(text: str) -> int:

@@ -31,6 +31,7 @@ class Bout:
         settings: Settings,
         conditions: Conditions,
         seen: Survey,
+        notes: Sequence[str],
         entries: Sequence[Entry],
         smallest_from: Size | None,
         processes: int,
@@ -42,6 +43,7 @@ class Bout:
             settings: What the static pool is scored by, and the budget.
             conditions: What all go through.
             seen: What will arrive.
+            notes: What to keep in mind already, a sentence each.
             entries: Who takes part.
             smallest_from: Where to begin to look for the smallest static pool; None to look for none.
             processes: Runs at a time.
@@ -53,7 +55,14 @@ class Bout:
         self._processes, self._console = processes, console
         self._runs: dict[str, Run] = {}
         self._tried: Mapping[Size, float] = {}
-        self._notes = [seen.trace.complaint] if seen.trace and seen.trace.complaint else []
+        self._notes = list(notes)
+        if seen.trace and seen.trace.complaint:
+            self._notes.append(f"{seen.trace.complaint}.")
+        if seen.length_s < settings.adjustment_interval:
+            self._notes.append(
+                f"All is over after {seen.length_s:.3g} s, before the first adjustment at "
+                f"{settings.adjustment_interval:g} s: nobody decided anything. Timestamps of JSON lines are in ms."
+            )
         self.given_up: list[str] = []
 
     def go(self) -> Outcome:

@@ -21,7 +21,7 @@ from planner.simulate.document import Outcome, as_json
 from planner.simulate.output import prepare, unwritable
 from planner.simulate.page import write_report
 from planner.simulate.static import Size
-from planner.simulate.table import arrived, footnote, size_name, table
+from planner.simulate.table import arrived, footnote, size_name, tables
 from planner.simulation.arrivals import Cut, Pattern
 from planner.simulation.trace import TraceError
 from profiles import ProfileError
@@ -58,7 +58,9 @@ def simulate(invocation: Invocation) -> int:
         title = _title(invocation.extras)
         decided = {name: outcome.entries[name].settings for name in outcome.runs}
         try:
-            page = write_report(outcome.runs, title, output, settings=outcome.settings, decided=decided)
+            page = write_report(
+                outcome.runs, title, output, settings=outcome.settings, decided=decided, notes=outcome.notes
+            )
             (output / "simulation.json").write_text(as_json(outcome), encoding="utf-8")
         except OSError as error:
             raise unwritable(output, error) from error
@@ -73,7 +75,8 @@ def simulate(invocation: Invocation) -> int:
 
 
 def _show(outcome: Outcome, console: Console) -> None:
-    console.print(table(outcome.runs))
+    for shown in tables(outcome.runs, console.width):
+        console.print(shown)
     console.print(footnote(outcome.runs))
     for note in outcome.notes:
         console.print(f"Note: {note}", style="yellow")
@@ -88,7 +91,7 @@ def _title(extras: Namespace) -> str:
 def _bout(invocation: Invocation, console: Console) -> Bout:
     """The contest that was asked for, and what will arrive in it."""
     extras, settings = invocation.extras, invocation.settings
-    load_profile(settings)
+    warnings = load_profile(settings).warnings
     load = _load(extras, settings)
     entries = [*_named(invocation), *_baselines(extras.baseline, settings)]
     _check_names(entries)
@@ -100,6 +103,7 @@ def _bout(invocation: Invocation, console: Console) -> Bout:
         settings=settings,
         conditions=_conditions(extras, load, _initial(extras, settings, guess)),
         seen=seen,
+        notes=warnings,
         entries=[_at_home(entry, settings, seen) for entry in entries],
         smallest_from=guess if "static" in extras.baseline else None,
         processes=extras.processes or os.cpu_count() or 1,
@@ -173,7 +177,7 @@ def _named(invocation: Invocation) -> Iterator[Entry]:
     yield Entry(name="planner", kind="planner", settings=invocation.settings)
     for text in invocation.extras.compare:
         name, separator, flags = text.partition("=")
-        if not separator or not name:
+        if not separator or not name or not flags:
             raise ConfigurationError(f"--compare {text!r}: expected NAME=flag=value,flag=value")
         yield Entry(name=name, kind="planner", settings=_variant(invocation.settings, text, flags))
 

@@ -24,6 +24,7 @@ from planner.simulate.crew import Crew, fail_early, results
 from planner.simulate.curves import draw
 from planner.simulate.output import prepare, unwritable
 from planner.simulate.series import UNITS, Recorded, read_series
+from planner.simulate.table import fits
 from planner.simulation.trace import TraceError
 from predictors import MODELS, Forecast
 
@@ -31,6 +32,8 @@ Courses = Mapping[str, Mapping[str, Course]]
 """Backtests by predictor, and by series."""
 
 _MOST_AHEAD = 100
+# Losses that differ by less say nothing.
+_ALIKE = 0.02
 # Fewer intervals than this beyond the farthest horizon say nothing of a predictor.
 _LEAST_JUDGED = 10
 # What is fitted anew as values come in, slowest first: begun first, and said to take its time.
@@ -96,10 +99,12 @@ def _read(invocation: Invocation, horizons: Sequence[int], console: Console) -> 
     least = horizons[-1] + _LEAST_JUDGED
     if recorded.intervals < least:
         raise TraceError(
-            f"{extras.trace}: only {recorded.intervals} whole intervals of {interval_s:g} s are in the part that was "
-            f"asked for; to judge forecasts {horizons[-1]} ahead takes {least} or more: give a longer trace or a "
-            "shorter --adjustment-interval"
+            f"{extras.trace}: {recorded.intervals} whole intervals of {interval_s:g} s (--adjustment-interval) are too "
+            f"few to judge forecasts {horizons[-1]} ahead, which takes {least} or more: give a longer trace or a "
+            "shorter interval; timestamps of JSON lines are in ms"
         )
+    if not any(recorded.values["requests"]):
+        raise TraceError(f"{extras.trace}: nothing arrives in {recorded.intervals} intervals of {interval_s:g} s")
     console.print(f"{recorded.intervals} intervals of {interval_s:g} s")
     return recorded
 
@@ -152,7 +157,9 @@ def _hand_out(recorded: Recorded, courses: Courses, horizons: Sequence[int], inv
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 140
-    console.print(_table(courses, horizons, interval_s))
+    whole = _table(courses, horizons, interval_s)
+    for shown in [whole] if fits(whole, console.width) else [_table(courses, [step], interval_s) for step in horizons]:
+        console.print(shown)
     console.print(_legend(horizons))
     console.print(_ranking_sentence(courses, horizons))
     picture, document = output / "forecast.png", output / "forecast.json"
@@ -226,7 +233,8 @@ def _ranking_sentence(courses: Courses, horizons: Sequence[int]) -> str:
     text = f"Mean loss, best first: {order}. To use the first: --load-predictor {first}"
     default = Settings.model_fields["load_predictor"].default
     if default in others:
-        text += f"; {default}, the default, is {ranks[default] / ranks[first] - 1:.0%} worse"
+        worse = ranks[default] / ranks[first] - 1
+        text += f"; {default}, the default, is {'as good' if worse < _ALIKE else f'{worse:.0%} worse'}"
     return f"{text}."
 
 

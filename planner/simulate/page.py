@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ _WIDE = 5.0
 
 
 def write_report(
-    runs: Mapping[str, Run], title: str, folder: Path, *, settings: Settings, decided: Mapping[str, Settings]
+    runs: Mapping[str, Run],
+    title: str,
+    folder: Path,
+    *,
+    settings: Settings,
+    decided: Mapping[str, Settings],
+    notes: Sequence[str] = (),
 ) -> Path:
     """Draw every run as a PNG, and all of them with their scores as one HTML page.
 
@@ -30,6 +37,7 @@ def write_report(
         folder: Where to write; made if need be.
         settings: What they are scored by.
         decided: What each ran with, by name.
+        notes: What to keep in mind, a sentence each.
 
     Returns:
         The page.
@@ -41,7 +49,8 @@ def write_report(
     if len(runs) > 1:
         draw_overview(runs, folder / "overview.png")
     page = folder / "report.html"
-    page.write_text(_recording(runs, title, settings, decided).to_html(), encoding="utf-8")
+    recording = _recording(runs, title, settings, decided)
+    page.write_text(replace(recording, note=" ".join([recording.note, *notes])).to_html(), encoding="utf-8")
     return page
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from planner.simulate.contest import Survey
 from planner.simulate.static import SmallestStatic
 from planner.simulation.loop import Point, Run
 from planner.simulation.score import Score
+
+# Wider than any table.
+_ENDLESS = 10_000
 
 COLUMNS: Mapping[str, Any] = {
     "both": lambda score: f"{score.within_both:.2%}",
@@ -35,15 +40,31 @@ def cells(score: Score) -> list[str]:
     return [show(score) for show in COLUMNS.values()]
 
 
-def table(runs: Mapping[str, Run]) -> Table:
-    """A table of runs, for a terminal."""
+def tables(runs: Mapping[str, Run], width: int) -> list[Table]:
+    """A table of runs for a terminal of so many columns; three where one would be too wide."""
+    whole = _table(runs, list(COLUMNS))
+    if fits(whole, width):
+        return [whole]
+    headings = list(COLUMNS)
+    return [_table(runs, part) for part in (headings[:4], headings[4:6], headings[6:])]
+
+
+def _table(runs: Mapping[str, Run], headings: Sequence[str]) -> Table:
     shown = Table(pad_edge=False)
     shown.add_column("", no_wrap=True)
-    for heading in COLUMNS:
-        shown.add_column(heading, justify="right")
+    for heading in headings:
+        texts = [COLUMNS[heading](run.score) for run in runs.values()]
+        # A heading may be folded between its words, a number nowhere.
+        shown.add_column(heading, justify="right", min_width=max(map(len, [*heading.split(), *texts])))
     for name, run in runs.items():
-        shown.add_row(name, *cells(run.score))
+        shown.add_row(name, *(COLUMNS[heading](run.score) for heading in headings))
     return shown
+
+
+def fits(table: Table, width: int) -> bool:
+    """Whether a terminal of so many columns shows a table without folding or cutting anything."""
+    endless = Console(width=_ENDLESS)
+    return Measurement.get(endless, endless.options, table).maximum <= width
 
 
 def footnote(runs: Mapping[str, Run]) -> str:
@@ -53,10 +74,14 @@ def footnote(runs: Mapping[str, Run]) -> str:
     bound = f"{score.bound_gpu_hours:.1f} GPU-hours"
     if max(bounds) > 1.001 * min(bounds):
         bound = f"{min(bounds):.1f} to {max(bounds):.1f} GPU-hours by the targets and mode of each"
+    infeasible = "all could be served within both targets by idle engines"
+    if score.infeasible:
+        infeasible = (
+            f"{score.infeasible:,} not even idle engines could serve within both targets: left out of the shares"
+        )
     return (
-        f"{score.requests} requests; {score.infeasible} of them could not meet both targets even on idle engines and "
-        f"are left out of the shares. Lower bound: {bound}, every worker always busy at its best throughput "
-        "within target."
+        f"Of {_number(score.requests)}, {infeasible}. Lower bound: {bound}, every worker always busy at its best "
+        "throughput within target."
     )
 
 
@@ -64,9 +89,13 @@ def arrived(seen: Survey) -> str:
     """What came, in a sentence that shows at a glance whether the file was understood."""
     rate = seen.requests / seen.length_s if seen.length_s else float(seen.requests)
     return (
-        f"{seen.requests:,} request{'s' * (seen.requests != 1)} in {_span(seen.length_s)}, {rate:.3g}/s on average, "
+        f"{_number(seen.requests)} in {_span(seen.length_s)}, {rate:.3g}/s on average, "
         f"of {seen.isl:.0f} tokens in and {seen.osl:.0f} out."
     )
+
+
+def _number(requests: int) -> str:
+    return f"{requests:,} request{'s' * (requests != 1)}"
 
 
 def _span(seconds: float) -> str:

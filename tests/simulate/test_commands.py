@@ -180,6 +180,10 @@ def test_an_aggregated_deployment_has_one_pool(tmp_path):
     [
         (["--mode", "agg", "--baseline", "static:4,2"], "expected static:N with --mode agg"),
         (["--mode", "agg", "--initial-prefill", "1"], "--initial-prefill has no meaning with --mode agg"),
+        (["--compare", "nothing="], "expected NAME=flag=value"),
+        (["--duration", "inf"], "inf is not finite"),
+        (["--missing-reads", "1.5"], "1.5 is not at most 1"),
+        (["--seed", "-1"], "'-1' is not a whole number of 0 or more"),
         (["--compare", "nonsense"], "expected NAME=flag=value"),
         (["--compare", "a=colour=red"], "'colour' is no option"),
         (["--compare", "a=ttft=fast"], "--ttft: 'fast' (--compare a=ttft=fast) is not accepted"),
@@ -228,7 +232,10 @@ def test_a_backtest_prints_a_table_and_leaves_a_plot(trace, tmp_path):
         (["--predictors", ","], "',' names none"),
         (["--predictors", "magic"], "'magic' is unknown; accepted are auto, constant"),
         (["--horizons", "0"], "expected whole numbers from 1 to 100"),
-        (["--adjustment-interval", 600, "--duration", 6000], "only 10 whole intervals of 600 s"),
+        (
+            ["--adjustment-interval", 600, "--duration", 6000],
+            "10 whole intervals of 600 s (--adjustment-interval) are too few",
+        ),
         (["--adjustment-interval", 60], "600 s long, from which no intervals of 60 s can be made"),
         (["--adjustment-interval", 900], "give --adjustment-interval 1200"),
     ],
@@ -243,3 +250,19 @@ def test_a_backtest_needs_a_trace():
     refused = run("forecast")
     assert refused.returncode == 2
     assert "--trace" in refused.stderr
+
+
+def test_a_load_that_ends_before_the_first_adjustment_is_said(tmp_path):
+    shown = run("simulate", *COMMON, "--duration", 30, "--output", tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"Note: All is over after [\d.]+ s, before the first adjustment at 60 s", shown.stdout)
+    assert (tmp_path / "report.html").exists()
+
+
+def test_rates_of_nothing_cannot_be_judged(tmp_path):
+    (tmp_path / "trace.csv").write_text(
+        "timestamp_s,request_rate,isl,osl\n" + "".join(f"{60 * n},0,0,0\n" for n in range(60))
+    )
+    refused = run("forecast", "--adjustment-interval", 60, "--trace", tmp_path / "trace.csv", "--output", tmp_path)
+    assert refused.returncode == 2
+    assert "nothing arrives in 60 intervals of 60 s" in refused.stderr
