@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.settings import Settings
+from planner.settings.options import by_key
 from profiles import EngineProfile, load_profiles
 
 
@@ -18,8 +19,8 @@ def load_profile(settings: Settings) -> EngineProfile:
         settings.profile_results_dir,
         prefill_gpus=settings.prefill_engine_num_gpu,
         decode_gpus=settings.decode_engine_num_gpu,
-        prefill_select=_pairs(settings.prefill_profile_select),
-        decode_select=_pairs(settings.decode_profile_select),
+        prefill_select=by_key(settings.prefill_profile_select),
+        decode_select=by_key(settings.decode_profile_select),
     )
     # A backend that nobody chose says nothing of the deployment.
     backend = settings.backend if "backend" in settings.model_fields_set else None
@@ -36,7 +37,3 @@ def _two_engines(profile: EngineProfile) -> str:
         f"{profile.decode.gpus} GPUs and the latencies of both; profile the engine in both roles, or choose rows "
         "of the same one with --prefill-profile-select and --decode-profile-select"
     )
-
-
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    return dict(text.split("=", 1) for text in texts)

@@ -72,17 +72,11 @@ class Mirror:
         self._heard_at: float | None = None
         self._may_watch = True
         self._failing = False
-        self._news = asyncio.Event()
 
     @property
     def age_s(self) -> float | None:
         """Seconds since the server was last heard of; None if it never was."""
         return None if self._heard_at is None else self._monotonic() - self._heard_at
-
-    async def wait_for_news(self) -> None:
-        """Return when an object has changed since the last call, or when it does."""
-        await self._news.wait()
-        self._news.clear()
 
     async def refresh(self) -> None:
         """Take the list now.
@@ -156,7 +150,6 @@ class Mirror:
         self._tell(item)
 
     def _tell(self, item: Object) -> None:
-        self._news.set()
         if self._on_change is not None:
             self._on_change(item)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from planner.dgdr import issues
-from planner.dgdr.options import PlannerOptions, flags_of
+from planner.dgdr.options import PlannerOptions
 from planner.dgdr.section import Section, check_names
 from planner.dgdr.terms import ConfigMapRef, Hardware, ModelCache, Overrides, Sla, Sweep
 from planner.dgdr.versions import ALPHA_FIELDS, BETA_FIELDS, read_alpha, read_beta
@@ -103,11 +103,6 @@ class Request:
             profile_config_map=metadata.profile_config_map,
             **read(spec, notes),
         )
-
-    @property
-    def planner_flags(self) -> tuple[str, ...]:
-        """What it tells the planner, as flags."""
-        return flags_of(self.planner.values)
 
     @property
     def unknown_planner_options(self) -> tuple[str, ...]:

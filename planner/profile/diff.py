@@ -13,6 +13,8 @@ from planner.profile.reading import Target, explaining, target
 from planner.profile.tables import Sheet, facts, print_sheets
 from profiles import EngineProfile, ProfileData, read_data
 
+_MS_PER_S = 1000.0
+
 
 @explaining
 def diff(invocation: Invocation) -> int:
@@ -73,13 +75,14 @@ def _decode(one: ProfileData, other: ProfileData, first: EngineProfile, second: 
 
 def _at_targets(first: EngineProfile, second: EngineProfile, aim: Target) -> Sheet:
     points = [engines.decode.operating_point(aim.itl_ms, aim.context_length) for engines in (first, second)]
-    thousand = 1000.0
     rows = [
-        _row("prefill, requests/s of an engine", *(thousand / one.prefill.ttft_ms(aim.isl) for one in (first, second))),
+        _row(
+            "prefill, requests/s of an engine", *(_MS_PER_S / one.prefill.ttft_ms(aim.isl) for one in (first, second))
+        ),
         _row("decode, sequences of an engine", *(float(point.concurrency) for point in points)),
         _row(
             "decode, requests/s of an engine",
-            *(point.concurrency / point.itl_ms * thousand / aim.osl for point in points),
+            *(point.concurrency / point.itl_ms * _MS_PER_S / aim.osl for point in points),
         ),
     ]
     title = f"At ISL {aim.isl:g}, OSL {aim.osl:g}, TTFT {aim.ttft_ms:g} ms, ITL {aim.itl_ms:g} ms"

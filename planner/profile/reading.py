@@ -9,6 +9,7 @@ from functools import wraps
 
 from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
 from planner.settings import Settings
+from planner.settings.options import by_key
 from profiles import ProfileData, ProfileError, read_data
 
 
@@ -47,8 +48,8 @@ def named_data(invocation: Invocation) -> ProfileData:
     settings = named_settings(invocation)
     return read_data(
         settings.profile_results_dir,
-        prefill_select=dict(pair.split("=", 1) for pair in settings.prefill_profile_select),
-        decode_select=dict(pair.split("=", 1) for pair in settings.decode_profile_select),
+        prefill_select=by_key(settings.prefill_profile_select),
+        decode_select=by_key(settings.decode_profile_select),
     )
 
 

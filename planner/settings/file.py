@@ -31,15 +31,7 @@ def from_file(path: Path) -> dict[str, Found]:
         return {}
     if not isinstance(content, dict):
         raise ConfigurationError(f"--config {path}: expected a mapping of options, got {type(content).__name__}")
-    found = {}
-    for key, value in content.items():
-        name = str(key).replace("-", "_")
-        if name not in Settings.model_fields:
-            near = difflib.get_close_matches(name, Settings.model_fields, n=1)
-            hint = f"did you mean {near[0]}?" if near else "see --help for the options there are"
-            raise ConfigurationError(f"--config {path}: {key!r} is no option; {hint}")
-        found[name] = Found(value, f"file {path}")
-    return found
+    return {_field_of(key, path): Found(value, f"file {path}") for key, value in content.items()}
 
 
 def _field_of(key: object, path: Path) -> str:

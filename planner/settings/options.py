@@ -84,6 +84,11 @@ def _split(value: Any) -> Any:
     return value
 
 
+def by_key(pairs: tuple[str, ...]) -> dict[str, str]:
+    """The values of ``KeyValues`` by their keys."""
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
 def _key_value(pairs: tuple[str, ...]) -> tuple[str, ...]:
     for pair in pairs:
         key, separator, value = pair.partition("=")

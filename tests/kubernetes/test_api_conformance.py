@@ -11,6 +11,7 @@ from connectors.kubernetes.errors import ConflictError, ExpiredError, InvalidErr
 from connectors.kubernetes.mirror import Mirror
 from connectors.kubernetes.resources import ADAPTERS, CONFIG_MAPS, DEPLOYMENTS, EVENTS, LEASES, PODS, Resource
 from tests.kubernetes.shapes import components, services
+from tests.waiting import until
 
 
 def named(name, spec, **metadata):
@@ -200,18 +201,14 @@ async def test_a_mirror_follows(cluster):
     mirror = Mirror(api, DEPLOYMENTS, namespace, fields="metadata.name=one")
     task = asyncio.create_task(mirror.run())
     try:
-        async with asyncio.timeout(20):
-            await api.create(DEPLOYMENTS, namespace, named("other", services()))
-            await api.create(DEPLOYMENTS, namespace, named("one", services()))
-            while (namespace, "one") not in mirror.objects:
-                await mirror.wait_for_news()
-            await api.patch(DEPLOYMENTS, namespace, "one", {"spec": {"backendFramework": "sglang"}})
-            while mirror.objects[namespace, "one"]["spec"]["backendFramework"] != "sglang":
-                await mirror.wait_for_news()
-            assert set(mirror.objects) == {(namespace, "one")}
-            await api.delete(DEPLOYMENTS, namespace, "one")
-            while mirror.objects:
-                await mirror.wait_for_news()
+        await api.create(DEPLOYMENTS, namespace, named("other", services()))
+        await api.create(DEPLOYMENTS, namespace, named("one", services()))
+        await until(lambda: (namespace, "one") in mirror.objects)
+        await api.patch(DEPLOYMENTS, namespace, "one", {"spec": {"backendFramework": "sglang"}})
+        await until(lambda: mirror.objects[namespace, "one"]["spec"]["backendFramework"] == "sglang")
+        assert set(mirror.objects) == {(namespace, "one")}
+        await api.delete(DEPLOYMENTS, namespace, "one")
+        await until(lambda: not mirror.objects)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

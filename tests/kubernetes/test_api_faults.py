@@ -14,6 +14,7 @@ from connectors.kubernetes.errors import ForbiddenError, InvalidError, Kubernete
 from connectors.kubernetes.mirror import Mirror
 from connectors.kubernetes.resources import CONFIG_MAPS, LEASES
 from tests.kubernetes.fake import TOKEN, FakeApiServer
+from tests.waiting import until
 
 BODY = {"metadata": {"name": "one"}, "data": {"a": "1"}}
 WAYS = {
@@ -178,9 +179,7 @@ class TestMirror:
 
     @staticmethod
     async def until(mirror, name):
-        async with asyncio.timeout(10):
-            while ("default", name) not in mirror.objects:
-                await mirror.wait_for_news()
+        await until(lambda: ("default", name) in mirror.objects)
 
     async def test_it_lists_anew_when_the_past_is_forgotten(self, fake, api, mirror):
         await api.create(CONFIG_MAPS, "default", BODY)

@@ -28,11 +28,6 @@ class State(StrEnum):
     DELETED = "DeploymentDeleted"
     FAILED = "Failed"
 
-    @property
-    def final(self) -> bool:
-        """Whether nothing follows."""
-        return self in {State.DELETED, State.FAILED}
-
 
 class Phase(StrEnum):
     """Phases of profiling, as v1beta1 tells them."""

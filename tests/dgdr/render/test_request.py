@@ -94,7 +94,7 @@ def test_everything_that_v1beta1_has():
     assert request.model_cache.mount_path == "/opt/model-cache"
     assert request.kv_router
     assert request.use_mocker
-    assert request.planner_flags == ("--max-gpu-budget=12",)
+    assert flags_of(request.planner.values) == ("--max-gpu-budget=12",)
     assert request.unknown_planner_options == ("spec.features.planner.enable_load_scaling",)
     assert request.overrides.name == "qwen"
     assert request.tolerations == ({"key": "gpu"},)
@@ -111,7 +111,7 @@ def test_keys_may_be_in_snake_case():
     request = alpha(profilingConfig__config=config)
     assert request.sla == Sla(isl=10, osl=20, ttft_ms=150, itl_ms=5.5)
     assert (request.sweep.system, request.sweep.hf_id) == ("b200_sxm", "x/y")
-    assert request.planner_flags == ("--min-endpoint=2",)
+    assert flags_of(request.planner.values) == ("--min-endpoint=2",)
 
 
 def test_the_fields_tell_the_version_where_a_server_does_not_convert():
@@ -209,7 +209,7 @@ def test_what_is_no_option_is_kept_and_told(section):
 
 def test_what_follows_from_the_deployment_is_not_passed_on():
     request = alpha(profilingConfig__config__planner={"namespace": "x", "backend": "sglang", "mode": "disagg"})
-    assert request.planner_flags == ()
+    assert flags_of(request.planner.values) == ()
     assert len(request.notes) == 3
 
 
