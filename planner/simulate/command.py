@@ -16,7 +16,7 @@ from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_INTERRUPTED, Invocation
 from planner.engines import load_profile
 from planner.settings import ConfigurationError, Found, Settings, flag, validate
 from planner.simulate.bout import Bout
-from planner.simulate.contest import Conditions, Entry, Load, Survey, starting_workers, survey
+from planner.simulate.contest import Conditions, Entry, Load, Survey, limits_of, starting_workers, survey
 from planner.simulate.document import Outcome, as_json
 from planner.simulate.output import prepare, unwritable
 from planner.simulate.page import write_report
@@ -118,6 +118,12 @@ def _initial(extras: Namespace, settings: Settings, guess: Size) -> Size:
     )
     if settings.aggregated and initial[0]:
         raise ConfigurationError("--initial-prefill has no meaning with --mode agg; --initial-decode is the one pool's")
+    limits = limits_of(settings)
+    if not limits.holds(*initial):
+        raise ConfigurationError(
+            f"--initial-prefill {initial[0]} and --initial-decode {initial[1]} take {limits.gpus(*initial)} GPUs, more "
+            f"than --max-gpu-budget {limits.max_gpus} holds"
+        )
     return initial
 
 

@@ -262,14 +262,23 @@ def survey(load: Load, first_s: float = 600.0) -> Survey:
 
 
 def starting_workers(seen: Survey, settings: Settings) -> tuple[int, int]:
-    """Workers that serve the first minutes at two thirds of their throughput: nobody is judged by a cold start."""
-    profile = load_profile(settings)
+    """Workers that serve the first minutes at two thirds of their throughput: nobody is judged by a cold start.
+
+    No fewer than the minimum, and no more than the GPU budget holds.
+    """
+    limits = limits_of(settings)
+    wished = limits.raise_to_minimum(*_busy_workers(seen, settings))
+    return limits.cut_to_budget(*wished)
+
+
+def _busy_workers(seen: Survey, settings: Settings) -> tuple[int, int]:
     if not seen.early_rps:
-        return (0 if settings.aggregated else settings.min_endpoint), settings.min_endpoint
+        return 0, 0
+    profile = load_profile(settings)
     prefill = seen.early_rps * profile.prefill.ttft_ms(max(1.0, seen.early_isl)) / 1000
     context = seen.early_isl + seen.early_osl / 2
     per_worker = profile.decode.best_throughput_per_gpu(settings.itl, max(1.0, context)) * profile.decode.gpus
     decode = seen.early_rps * seen.early_osl / per_worker
     if settings.aggregated:
-        return 0, max(1, math.ceil(1.5 * (prefill + decode)))
-    return max(1, math.ceil(1.5 * prefill)), max(1, math.ceil(1.5 * decode))
+        return 0, math.ceil(1.5 * (prefill + decode))
+    return math.ceil(1.5 * prefill), math.ceil(1.5 * decode)

@@ -80,10 +80,7 @@ def smallest_static(try_out: TryOut, wanted: float, start: Size, limits: Limits)
     size = limits.raise_to_minimum(*start)
     at_once = search.enough([size, plenty])
     if not at_once[1]:
-        raise NotAttainedError(
-            f"no static pool attains {wanted:.1%}: however many workers there are, "
-            f"{search.scores[plenty].within_both:.2%} of the requests are within both targets"
-        )
+        raise NotAttainedError(f"no static pool attains {wanted:.1%}: {_at_most(search.scores[plenty])}")
     while not search.enough([size])[0]:
         size = search.enlarged(size)
     least = _least_of_each(search, size, limits)
@@ -92,6 +89,12 @@ def smallest_static(try_out: TryOut, wanted: float, start: Size, limits: Limits)
             size = candidates[enough.index(True)]
             break
     return SmallestStatic(size, {tried: score.within_both for tried, score in search.scores.items()})
+
+
+def _at_most(score: Score) -> str:
+    if math.isnan(score.within_both):
+        return "no request can be served within both targets, not even by idle engines"
+    return f"however many workers there are, {score.within_both:.2%} of the requests are within both targets"
 
 
 def _least_of_each(search: _Search, size: Size, limits: Limits) -> Size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,10 +19,10 @@ from planner.simulation.score import Score
 _ENDLESS = 10_000
 
 COLUMNS: Mapping[str, Any] = {
-    "both": lambda score: f"{score.within_both:.2%}",
-    "TTFT": lambda score: f"{score.within_ttft:.2%}",
-    "ITL": lambda score: f"{score.within_itl:.2%}",
-    "worst 5 min": lambda score: f"{score.worst:.1%}",
+    "both": lambda score: _share(score.within_both, 2),
+    "TTFT": lambda score: _share(score.within_ttft, 2),
+    "ITL": lambda score: _share(score.within_itl, 2),
+    "worst 5 min": lambda score: _share(score.worst, 1),
     "TTFT mean/p50/p90/p99 ms": lambda score: _latency(score.ttft),
     "ITL mean/p50/p90/p99 ms": lambda score: _latency(score.itl, 1),
     "GPU-h": lambda score: f"{score.gpu_hours:.1f}",
@@ -29,6 +30,10 @@ COLUMNS: Mapping[str, Any] = {
     "scalings/h": lambda score: f"{score.scalings_per_hour:.1f}",
     "wasted worker-min": lambda score: f"{score.wasted_worker_minutes:.0f}",
 }
+
+
+def _share(share: float, digits: int) -> str:
+    return "-" if math.isnan(share) else f"{share:.{digits}%}"
 
 
 def _latency(latency: Any, digits: int = 0) -> str:

@@ -184,6 +184,7 @@ def test_an_aggregated_deployment_has_one_pool(tmp_path):
         (["--duration", "inf"], "inf is not finite"),
         (["--missing-reads", "1.5"], "1.5 is not at most 1"),
         (["--seed", "-1"], "'-1' is not a whole number of 0 or more"),
+        (["--initial-prefill", 9, "--initial-decode", 2], "take 11 GPUs, more than --max-gpu-budget 8 holds"),
         (["--compare", "nonsense"], "expected NAME=flag=value"),
         (["--compare", "a=colour=red"], "'colour' is no option"),
         (["--compare", "a=ttft=fast"], "--ttft: 'fast' (--compare a=ttft=fast) is not accepted"),
@@ -266,3 +267,19 @@ def test_rates_of_nothing_cannot_be_judged(tmp_path):
     refused = run("forecast", "--adjustment-interval", 60, "--trace", tmp_path / "trace.csv", "--output", tmp_path)
     assert refused.returncode == 2
     assert "nothing arrives in 60 intervals of 60 s" in refused.stderr
+
+
+def test_requests_that_no_engine_could_serve_leave_no_shares(tmp_path):
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text(
+        "".join(f'{{"timestamp": {500 * n}, "input_length": 90000, "output_length": 30}}\n' for n in range(300))
+    )
+    shown = run("simulate", *COMMON, "--trace", trace, "--rate-scale", 40, "--baseline", "static", "--output", tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "no static pool attains 95.0%: no request can be served within both targets" in shown.stdout
+    assert "nan" not in shown.stdout
+    planner = json.loads((tmp_path / "simulation.json").read_text())["runs"]["planner"]
+    assert planner["score"]["share_within_both"] is None
+    assert planner["score"]["infeasible_requests"] == planner["score"]["requests"] > 300
+    begin = planner["points"][0]["observation"]
+    assert begin["prefill"]["ready"] + begin["decode"]["ready"] <= 8, "the guess keeps to the budget"
