@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,11 +88,17 @@ def entries(
         rules = settings.model_copy(update={"sizing": "throughput", "load_predictor": predictor})
         found.append(Entry(name=f"published, {predictor}", kind="planner", settings=rules))
     found.append(Entry(name="hpa", kind="hpa", settings=settings))
-    pools = dict.fromkeys((math.ceil(size * busy[0]), 1 + math.ceil(min(size, 3.0) * busy[1])) for size in STATIC)
-    for prefill, decode in pools:
-        name = f"static, {prefill}+{decode}"
+    for prefill, decode in pools(settings, busy):
+        name = f"static, {decode}" if settings.aggregated else f"static, {prefill}+{decode}"
         found.append(Entry(name=name, kind="static", settings=settings, workers=(prefill, decode)))
     return found
+
+
+def pools(settings: Settings, busy: tuple[float, float]) -> Iterable[tuple[int, int]]:
+    """Prefill and decode workers of the static deployments."""
+    if settings.aggregated:
+        return dict.fromkeys((0, math.ceil(size * sum(busy))) for size in STATIC)
+    return dict.fromkeys((math.ceil(size * busy[0]), 1 + math.ceil(min(size, 3.0) * busy[1])) for size in STATIC)
 
 
 def best_within(baselines: Mapping[str, Score], over_bound: float) -> str:
@@ -115,6 +121,7 @@ def contest(trace: Path, interval: float, options: argparse.Namespace) -> list[t
     settings = Settings(
         environment="virtual",
         profile_results_dir=str(options.profile),
+        mode=options.mode,
         decode_engine_num_gpu=options.decode_gpus,
         adjustment_interval=interval,
         ttft=options.ttft,
@@ -155,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("traces", nargs="+", type=Path)
     parser.add_argument("--profile", type=Path, default=sample_profile_dir())
+    parser.add_argument("--mode", choices=("disagg", "agg"), default="disagg", help="(default: disagg)")
     parser.add_argument("--decode-gpus", type=int, default=1, help="GPUs of a decode engine (default: 1)")
     parser.add_argument("--ttft", type=float, default=800.0, help="TTFT target, ms (default: 800)")
     parser.add_argument("--itl", type=float, default=40.0, help="ITL target, ms (default: 40)")

@@ -104,6 +104,25 @@ class _SharedCase(Case):
         self._overlap = overlap(self._situation.osl_spread)
         self._prompt_square = math.fsum(share * time * time for share, time in self._work.spread)
         self._met_by = lru_cache(maxsize=None)(self._met_with)
+        # What waits for its prompt is to be decoded by the same workers.
+        waiting_rps = self._backlog() / self._situation.drain_s
+        self._loads = [(weight, prefill, decode + waiting_rps) for weight, prefill, decode in self._loads]
+
+    def _backlog(self) -> float:
+        """Requests that will wait, beyond those that may, when a worker asked for now serves.
+
+        Overloaded workers run batches as large as they can be; each request takes its prompt's time and its share of
+        their steps.
+        """
+        situation, rate = self._situation, self._load.prefill_requests.mean / self._load.interval
+        backlog = 0.0 if situation.queued is None else situation.queued - rate * self._targets.ttft_ms / 1000
+        if backlog <= 0 or situation.prefill is None:
+            return max(0.0, backlog)
+        largest = float(self._curve.sizes[-1])
+        request_s = self._work.service_s + self._load.osl * self._step_s(largest) / largest
+        # Those that are pending now will have helped for about half of the time.
+        served_rps = (situation.prefill.ready + situation.prefill.pending / 2) / request_s
+        return max(0.0, backlog + (rate - served_rps) * situation.startup_s)
 
     def fewest_workers(self) -> int:
         """The fewest workers that meet the targets as often as wanted."""

@@ -102,6 +102,13 @@ def test_latencies_as_the_profile_has_them_are_what_is_expected(profile):
     assert sizing.expected_itl_ms(observation, Corrections()) == pytest.approx(seen_ms, rel=0.03)
 
 
+def test_what_overloaded_workers_leave_undone_waits_though_they_could_take_up_all_prompts(profile):
+    """Two workers could prefill 20 requests/s, but not decode them besides; four can do both."""
+    assert 20.0 * profile.prefill.ttft_ms(3000) / 1000 < 2
+    overloaded = needed(profile, 20.0, queued=60.0, prefill=Workers(2), startup_s=90.0)
+    assert overloaded > needed(profile, 20.0, queued=60.0, prefill=Workers(4), startup_s=90.0)
+
+
 def test_large_pools_take_great_bursts_calmly(profile):
     assert needed(profile, 200.0, burstiness=20.0) < 1.5 * needed(profile, 200.0)
 
