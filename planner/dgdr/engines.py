@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from planner.dgdr import issues, words
-from planner.dgdr.graph import Part
+from planner.dgdr.graph import Graph, Part
+from planner.dgdr.terms import ModelCache, Overrides
 from profiles.provenance import Engine
 
 _SERVED = ("--served-model-name", "--model-name")
@@ -81,6 +82,24 @@ _FLAGS: Mapping[str, Flags] = {
     ),
 }
 _OVERRIDES = ("--override-engine-args",)
+
+
+def set_images(graph: Graph, overrides: Overrides, workers: Sequence[Part]) -> None:
+    """The image that is asked for, in the workers and in whatever else runs their old one: versions go together."""
+    old = {part.image for part in workers if part.image}
+    for part in graph.parts:
+        if part.role == "planner" or not (part.image in old or part.name in {one.name for one in workers}):
+            continue
+        if overrides.workers_image:
+            part.image = overrides.workers_image
+        elif overrides.runtime_version and part.image:
+            part.image = f"{part.image.partition('@')[0].rpartition(':')[0] or part.image}:{overrides.runtime_version}"
+
+
+def mount_cache(part: Part, cache: ModelCache) -> None:
+    """Let a worker have a volume with the model, to read; or to keep downloads on."""
+    volume = {"name": "model-cache", "persistentVolumeClaim": {"claimName": cache.claim}}
+    part.mount(volume, cache.mount_path, read_only=cache.path is not None)
 
 
 def set_model(part: Part, backend: str, model: str, path: str | None) -> None:

@@ -15,7 +15,9 @@ from planner.dgdr.engines import (
     backend_of,
     limit_flag,
     most_sequences,
+    mount_cache,
     pretend,
+    set_images,
     set_model,
     set_parallelism,
 )
@@ -220,21 +222,18 @@ def _refuse_other_backend(graph: Graph, workers: Sequence[Part], backend: str) -
 def _put_workers(graph: Graph, request: Request, backend: str, picked: Sequence[Picked]) -> None:
     """Have the workers run what was picked."""
     workers = graph.workers(backend)
-    _set_images(graph, request, workers)
-    cache, path = request.model_cache, None
-    if cache is not None and cache.model_path is not None:
-        path = f"{cache.mount_path}/{cache.model_path.strip('/')}".rstrip("/")
+    set_images(graph, request.overrides, workers)
+    cache = request.model_cache
     for part, one in zip(workers, picked, strict=True):
         part.spec["replicas"] = max(1, least_workers(request))
         if cache is not None:
-            volume = {"name": "model-cache", "persistentVolumeClaim": {"claimName": cache.claim}}
-            part.mount(volume, cache.mount_path, read_only=path is not None)
+            mount_cache(part, cache)
         if request.use_mocker:
             pretend(part, one.role, request.model, PROFILE_DIR, listed=graph.listed)
             volume = {"name": "profile", "configMap": {"name": request.profile_config_map or CONFIG_MAP}}
             part.mount(volume, PROFILE_DIR)
         else:
-            set_model(part, backend, request.model, path)
+            set_model(part, backend, request.model, cache.path if cache else None)
             _spread(part, one.parallelism.gpus, request.hardware.gpus_per_node)
             set_parallelism(part, backend, one.parallelism)
     if request.kv_router:
@@ -247,19 +246,6 @@ def _spread(part: Part, gpus: int, of_a_node: int | None) -> None:
     """Spread an engine over nodes where it is larger than one and the base does not say how."""
     if of_a_node and gpus > of_a_node and part.nodes == 1:
         part.spec["multinode"] = {"nodeCount": -(-gpus // of_a_node)}
-
-
-def _set_images(graph: Graph, request: Request, workers: Sequence[Part]) -> None:
-    """The image that is asked for, in the workers and in whatever else runs their old one: versions go together."""
-    overrides = request.overrides
-    old = {part.image for part in workers if part.image}
-    for part in graph.parts:
-        if part.role == "planner" or not (part.image in old or part.name in {one.name for one in workers}):
-            continue
-        if overrides.workers_image:
-            part.image = overrides.workers_image
-        elif overrides.runtime_version and part.image:
-            part.image = f"{part.image.partition('@')[0].rpartition(':')[0] or part.image}:{overrides.runtime_version}"
 
 
 def own_image(request: Request) -> str | None:

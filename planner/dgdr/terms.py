@@ -75,6 +75,11 @@ class ModelCache:
     model_path: str | None
     mount_path: str
 
+    @property
+    def path(self) -> str | None:
+        """Where containers find the model; None if it is only a cache of downloads."""
+        return None if self.model_path is None else f"{self.mount_path}/{self.model_path.strip('/')}".rstrip("/")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:

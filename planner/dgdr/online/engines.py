@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.kubernetes.deployment import Deployment
 from planner.dgdr.base import template
-from planner.dgdr.engines import Parallelism, set_model, set_parallelism
+from planner.dgdr.engines import Parallelism, mount_cache, set_images, set_model, set_parallelism
 from planner.dgdr.graph import Graph
 from planner.dgdr.request import Request
 from profiles.provenance import Engine
@@ -27,17 +27,14 @@ def deployment_to_measure(request: Request, base: Mapping[str, Any] | None, gpus
     graph = Graph(base or template(request.backend, request.version))
     graph.overlay(request.overrides.dgd)
     _drop(graph, {part.name for part in graph.parts if part.role == "planner"})
-    cache = request.model_cache
-    path = None if cache is None or cache.model_path is None else f"{cache.mount_path}/{cache.model_path}".rstrip("/")
-    for part in graph.workers(request.backend):
-        set_model(part, request.backend, request.model, path)
+    cache, workers = request.model_cache, graph.workers(request.backend)
+    set_images(graph, request.overrides, workers)
+    for part in workers:
+        set_model(part, request.backend, request.model, cache.path if cache else None)
         if gpus is not None:
             set_parallelism(part, request.backend, Parallelism(tp=gpus, gpus=gpus))
         if cache is not None:
-            claim = {"name": "model-cache", "persistentVolumeClaim": {"claimName": cache.claim}}
-            part.mount(claim, cache.mount_path, read_only=False)
-        if request.overrides.workers_image:
-            part.image = request.overrides.workers_image
+            mount_cache(part, cache)
         part.spec["replicas"] = 1
         # Nobody scales it; with an adapter, the operator would.
         part.spec.pop("scalingAdapter", None)
