@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.simulate.axes import time_unit
 from planner.simulate.backtest import BAND, Course, Verdict
 from planner.simulate.series import UNITS, Recorded, Values
 from predictors import Forecast
 
 _NAMES = {"requests": "Requests", "isl": "ISL", "osl": "OSL"}
-# Longer traces are told in days.
-_MOST_HOURS = 72.0
 # A forecast that is far off shall not press everything else to the bottom.
 _MOST_OVER_PEAK = 1.5
 
@@ -76,7 +75,7 @@ class _Scale:
     @property
     def time(self) -> tuple[str, float]:
         """What times are in, and how many seconds that is."""
-        return ("days", 86_400.0) if self.intervals * self.interval_s > _MOST_HOURS * 3600 else ("hours", 3600.0)
+        return time_unit(self.intervals * self.interval_s)
 
     @property
     def times(self) -> NDArray[np.float64]:

@@ -1,8 +1,7 @@
-"""Runs as pictures, and as one page that needs nothing else."""
+"""Runs as one page that needs nothing else, and beside it as pictures."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +12,9 @@ from planner.dashboard.recording import RecordedRun, Recording, Scores
 from planner.engines import load_profile
 from planner.report.record import Record
 from planner.settings import Settings
+from planner.simulate.pictures import draw, draw_overview
 from planner.simulate.table import COLUMNS, cells, footnote
-from planner.simulation.loop import Point, Run
-
-# GPU-hours that are so many times apart are drawn on a logarithmic scale.
-_WIDE = 5.0
+from planner.simulation.loop import Run
 
 
 def write_report(
@@ -45,7 +42,8 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     for name, run in runs.items():
         if run.points:
-            draw(run.points, name, folder / f"{_file_name(name)}.png", ttft_ms=settings.ttft, itl_ms=settings.itl)
+            picture = folder / f"{_file_name(name)}.png"
+            draw(run.points, f"{title}: {name}", picture, ttft_ms=settings.ttft, itl_ms=settings.itl)
     if len(runs) > 1:
         draw_overview(runs, folder / "overview.png")
     page = folder / "report.html"
@@ -88,144 +86,3 @@ def _records(run: Run) -> list[dict[str, Any]]:
     if records:
         records[-1]["gpu_hours"] = run.score.gpu_hours
     return records
-
-
-def draw(points: Sequence[Point], name: str, file: Path, *, ttft_ms: float, itl_ms: float) -> None:
-    """Draw load and forecast, both pools, latencies, backlog and GPUs over time."""
-    import matplotlib as mpl  # noqa: PLC0415 - it takes a second to import
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    hours = [point.time_s / 3600 for point in points]
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        pools = _pools(points)
-        figure = Figure(figsize=(11, 8 + 2 * len(pools)), layout="constrained")
-        load, *workers, latency, backlog, gpus = figure.subplots(4 + len(pools), 1, sharex=True)
-        figure.suptitle(name, fontweight="bold")
-        _draw_load(load, points)
-        for axes, (index, title) in zip(workers, pools, strict=True):
-            _draw_pool(axes, hours, points, index, title)
-        _draw_latency(latency, hours, points, ttft_ms, itl_ms)
-        backlog.fill_between(hours, [point.observation.queued or 0 for point in points], color="C5", linewidth=0)
-        _finish(backlog, "Waiting for a first token", "requests")
-        _draw_gpus(gpus, hours, points)
-        gpus.set_xlabel("hours")
-        figure.savefig(file, dpi=110)
-
-
-def _pools(points: Sequence[Point]) -> Sequence[tuple[int, str]]:
-    """Which pools there are, 0 for prefill and 1 for decode, and what to call them."""
-    if any(point.target[0] or (point.observation.prefill and point.observation.prefill.ready) for point in points):
-        return (0, "Prefill workers"), (1, "Decode workers")
-    return ((1, "Workers"),)
-
-
-def _finish(axes: Any, title: str, unit: str, columns: int = 0) -> None:
-    axes.set_title(title, loc="left", fontweight="bold")
-    axes.set_ylabel(unit)
-    if columns:
-        # Beside the title, where no curve runs through it.
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=columns, frameon=False, borderpad=0)
-
-
-def _draw_load(axes: Any, points: Sequence[Point]) -> None:
-    hours = [point.time_s / 3600 for point in points]
-    axes.plot(hours, [point.observation.request_rate_rps for point in points], label="arrivals", color="C0")
-    told = [(point.time_s, point.forecast) for point in points if point.forecast is not None]
-    if told:
-        ahead = [(time + load.interval) / 3600 for time, load in told]
-        axes.plot(ahead, [load.request_rate_rps for _, load in told], "--", label="forecast", color="C1", linewidth=1)
-        axes.fill_between(
-            ahead,
-            [load.requests_p10 / load.interval for _, load in told],
-            [load.requests_p90 / load.interval for _, load in told],
-            color="C1",
-            alpha=0.2,
-            linewidth=0,
-            label="10 % to 90 %",
-        )
-    axes.set_ylim(bottom=0)
-    _finish(axes, "Load and forecast", "requests/s", 3)
-
-
-def _draw_pool(axes: Any, hours: Sequence[float], points: Sequence[Point], index: int, title: str) -> None:
-    workers = [(point.observation.prefill, point.observation.decode)[index] for point in points]
-    ready = [one.ready if one else 0 for one in workers]
-    axes.fill_between(hours, ready, step="post", color="C2", alpha=0.5, linewidth=0, label="ready")
-    axes.step(hours, [point.target[index] for point in points], where="post", color="black", linewidth=1, label="asked")
-    needed = [point.needed[index] for point in points]
-    if any(one is not None for one in needed):
-        axes.step(hours, needed, where="post", color="C3", linewidth=0.8, linestyle=":", label="needed")
-    axes.set_ylim(bottom=0)
-    axes.yaxis.get_major_locator().set_params(integer=True)
-    _finish(axes, title, "workers", 3)
-
-
-def _draw_latency(axes: Any, hours: Sequence[float], points: Sequence[Point], ttft_ms: float, itl_ms: float) -> None:
-    for label, target, mean, quantiles, colour in (
-        ("TTFT", ttft_ms, "ttft_ms", "ttft_quantiles_ms", "C3"),
-        ("ITL", itl_ms, "itl_ms", "itl_quantiles_ms", "C4"),
-    ):
-        seen = [point.observation for point in points]
-        axes.plot(hours, [_over(getattr(one, mean), target) for one in seen], color=colour, label=f"{label} mean")
-        p95 = [_over((getattr(one, quantiles) or {}).get(0.95), target) for one in seen]
-        axes.plot(hours, p95, color=colour, linewidth=0.7, linestyle="--", label=f"{label} p95")
-    axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
-    axes.set_yscale("log")
-    for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        ticks(_share)
-    _finish(axes, f"Latency over target (TTFT {ttft_ms:g} ms, ITL {itl_ms:g} ms)", "over target", 4)
-
-
-def _share(value: float, _: float | None = None) -> str:
-    # A label for 1, 2 and 5 of every decade; more would run into each other.
-    return f"{value:g}" if f"{value:e}"[0] in "125" else ""
-
-
-def _draw_gpus(axes: Any, hours: Sequence[float], points: Sequence[Point]) -> None:
-    gpus = [point.gpus for point in points]
-    spans = [later - earlier for earlier, later in itertools.pairwise([0.0, *hours])]
-    used = list(itertools.accumulate(count * span for count, span in zip(gpus, spans, strict=True)))
-    axes.step(hours, gpus, where="post", color="black", linewidth=1, label="in use")
-    axes.plot([], [], color="C0", linewidth=1, linestyle="--", label="GPU-hours so far")
-    axes.set_ylim(bottom=0)
-    _finish(axes, "GPUs", "GPUs", 2)
-    beside = axes.twinx()
-    beside.spines.right.set_visible(True)
-    beside.plot(hours, used, color="C0", linewidth=1, linestyle="--")
-    beside.set_ylim(bottom=0)
-    beside.set_ylabel("GPU-hours")
-
-
-def draw_overview(runs: Mapping[str, Run], file: Path) -> None:
-    """Draw what every run attained over what it spent."""
-    import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(11, max(3.6, 0.24 * len(runs) + 1.2)), layout="constrained")
-        axes = figure.subplots()
-        for number, (name, run) in enumerate(runs.items()):
-            score = run.score
-            said = f"{name}: {score.within_both:.2%}, {score.gpu_hours:.1f} GPU-h"
-            # The colours run out after ten; then the marks change.
-            style: dict[str, Any] = {
-                "marker": "osD^v"[number // 10 % 5],
-                "color": f"C{number % 10}",
-                "markersize": 7 + 2 * (number == 0),
-            }
-            axes.plot(score.gpu_hours, 100 * score.within_both, linestyle="", label=said, **style)
-        spent = [run.score.gpu_hours for run in runs.values()]
-        if min(spent) > 0 and max(spent) > _WIDE * min(spent):
-            axes.set_xscale("log")
-            for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-                ticks(_share)
-        axes.margins(x=0.08, y=0.15)
-        axes.grid(alpha=0.3, linewidth=0.6, which="both")
-        axes.set_xlabel("GPU-hours")
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelspacing=0.7)
-        _finish(axes, "Requests within both targets, and what that cost: the upper left is best", "%")
-        figure.savefig(file, dpi=110)
-
-
-def _over(value: float | None, target: float) -> float | None:
-    return None if value is None else value / target

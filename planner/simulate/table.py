@@ -19,10 +19,10 @@ from planner.simulation.score import Score
 _ENDLESS = 10_000
 
 COLUMNS: Mapping[str, Any] = {
-    "both": lambda score: _share(score.within_both, 2),
-    "TTFT": lambda score: _share(score.within_ttft, 2),
-    "ITL": lambda score: _share(score.within_itl, 2),
-    "worst 5 min": lambda score: _share(score.worst, 1),
+    "both": lambda score: share_text(score.within_both, 2),
+    "TTFT": lambda score: share_text(score.within_ttft, 2),
+    "ITL": lambda score: share_text(score.within_itl, 2),
+    "worst 5 min": lambda score: share_text(score.worst, 1),
     "TTFT mean/p50/p90/p99 ms": lambda score: _latency(score.ttft),
     "ITL mean/p50/p90/p99 ms": lambda score: _latency(score.itl, 1),
     "GPU-h": lambda score: f"{score.gpu_hours:.1f}",
@@ -32,7 +32,8 @@ COLUMNS: Mapping[str, Any] = {
 }
 
 
-def _share(share: float, digits: int) -> str:
+def share_text(share: float, digits: int) -> str:
+    """A share in percent; a dash if there is none."""
     return "-" if math.isnan(share) else f"{share:.{digits}%}"
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,9 @@ def test_a_contest_prints_a_table_and_leaves_a_report(tmp_path):
     assert content["load"]["requests"] == content["runs"]["planner"]["score"]["requests"] > 3000
     assert content["runs"]["planner"]["points"][3]["reason"]
     assert content["runs"]["p99"]["settings"]["slo_percentile"] == 99
+    documented = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text()
+    for key in (*content, *content["load"], *content["conditions"], *content["runs"]["p99"]["score"]):
+        assert f"`{key}" in documented, key
     assert (tmp_path / "planner.png").read_bytes().startswith(b"\x89PNG")
 
 
