@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from planner.settings import NO_BUDGET, Settings
 from planner.simulate.contest import Conditions, Contest, Entry, Survey, compete, limits_of
@@ -14,6 +13,7 @@ from planner.simulate.crew import Crew, fail_early, results
 from planner.simulate.document import Outcome
 from planner.simulate.static import NotAttainedError, Size, smallest_static
 from planner.simulate.table import held_back, size_name, tried
+from planner.simulate.watch import Ends, bars
 from planner.simulation.loop import Run
 from planner.simulation.score import Score
 
@@ -97,38 +97,43 @@ class Bout:
     def _compete(self) -> None:
         entries = list(self._entries.values())
         contest = Contest(entries, self._conditions, processes=self._processes)
-        with _progress(self._console) as progress, contest as futures:
-            bars = [progress.add_task(entry.name, total=self._seen.requests) for entry in entries]
+        ends = Ends(self._console)
+        with bars(self._console) as progress, contest as futures:
+            rows = [progress.add_task(entry.name, total=self._seen.requests) for entry in entries]
             try:
                 while not all(future.done() for future in futures.values()):
-                    for index, bar in enumerate(bars):
-                        progress.update(bar, completed=contest.seen(index))
+                    for index, row in enumerate(rows):
+                        progress.update(row, completed=contest.seen(index))
+                    ends.tell(results(futures))
                     fail_early(futures.values())
                     time.sleep(0.1)
             finally:
                 self._runs |= results(futures)
+                ends.tell(self._runs)
             fail_early(futures.values())
 
     def _find_smallest(self, start: Size) -> None:
         settings = self._settings
         wanted = 0.95 if settings.slo_percentile == "mean" else settings.slo_percentile / 100
         runs: dict[Size, Run] = {}
-        with _progress(self._console) as progress, Crew(2, processes=self._processes) as crew:
+        ends = Ends(self._console)
+        with bars(self._console) as progress, Crew(2, processes=self._processes) as crew:
 
             def try_out(sizes: Sequence[Size]) -> Sequence[Score]:
                 entries = [Entry(name="static", kind="static", settings=settings, workers=size) for size in sizes]
                 futures = [crew.submit(at, compete, entry, self._conditions) for at, entry in enumerate(entries)]
-                bars = [progress.add_task(f"static {size_name(size)}", total=self._seen.requests) for size in sizes]
+                rows = [progress.add_task(f"static {size_name(size)}", total=self._seen.requests) for size in sizes]
                 while not all(future.done() for future in futures):
-                    for at, bar in enumerate(bars):
-                        progress.update(bar, completed=crew.progress(at))
+                    for at, row in enumerate(rows):
+                        progress.update(row, completed=crew.progress(at))
                     fail_early(futures)
                     time.sleep(0.05)
-                for size, future, bar in zip(sizes, futures, bars, strict=True):
+                for size, future, row in zip(sizes, futures, rows, strict=True):
                     runs[size] = future.result()
                     share = runs[size].score.within_both
                     said = f"static {size_name(size)}: {share:.2%}{'' if share >= wanted else ', too few'}"
-                    progress.update(bar, completed=self._seen.requests, description=said)
+                    progress.update(row, completed=self._seen.requests, description=said)
+                    ends.tell([said])
                 return [runs[size].score for size in sizes]
 
             try:
@@ -141,8 +146,3 @@ class Bout:
         name = f"static {size_name(found.size)}"
         self._entries[name] = Entry(name=name, kind="static", settings=settings, workers=found.size)
         self._runs[name] = runs[found.size]
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description:28}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
-    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)

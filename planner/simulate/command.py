@@ -12,11 +12,12 @@ from typing import Any
 
 from rich.console import Console
 
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_INTERRUPTED, Invocation
+from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED, Invocation
 from planner.engines import load_profile
 from planner.settings import ConfigurationError, Found, Settings, flag, validate
 from planner.simulate.bout import Bout
 from planner.simulate.contest import Conditions, Entry, Load, Survey, limits_of, starting_workers, survey
+from planner.simulate.crew import LostWorkError
 from planner.simulate.document import Outcome, as_json
 from planner.simulate.output import prepare, unwritable
 from planner.simulate.page import write_report
@@ -44,7 +45,8 @@ def simulate(invocation: Invocation) -> int:
     """Carry out the command.
 
     Returns:
-        The exit code: 0, 2 if what was given cannot be used, 130 after Ctrl-C, with what had ended by then.
+        The exit code: 0, 1 if a process was lost, 2 if what was given cannot be used, 130 after Ctrl-C, with what had
+        ended by then.
     """
     output: Path = invocation.extras.output
     shown = Console(highlight=False)
@@ -67,6 +69,9 @@ def simulate(invocation: Invocation) -> int:
     except (ConfigurationError, ProfileError, TraceError) as error:
         print(f"python -m planner simulate: error: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_BAD_CONFIGURATION
+    except LostWorkError as error:
+        print(f"python -m planner simulate: error: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("python -m planner simulate: stopped before any run had ended", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any, Self, TypeVar
 
-from pebble import ProcessPool
+from pebble import ProcessExpired, ProcessPool
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -114,10 +114,26 @@ def _carry_out(piece: int, work: Callable[..., T], arguments: Sequence[Any]) -> 
     return work(*arguments, report)
 
 
+class LostWorkError(Exception):
+    """A process ended in the middle of its work; the message says what to do."""
+
+
 def fail_early(futures: Iterable[Future[Any]]) -> None:
-    """Raise what the first of them raised, if any did."""
+    """Raise what the first of them raised, if any did.
+
+    Raises:
+        LostWorkError: Its process was ended from outside.
+    """
     for future in futures:
-        if future.done() and (error := future.exception()) is not None:
+        if not future.done():
+            continue
+        error = future.exception()
+        if isinstance(error, ProcessExpired):
+            raise LostWorkError(
+                f"a process was ended in the middle of its work (exit code {error.exitcode}), perhaps for lack of "
+                "memory; try --processes 1"
+            ) from error
+        if error is not None:
             raise error
 
 

@@ -13,18 +13,18 @@ from importlib.metadata import version
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_INTERRUPTED, Invocation
+from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED, Invocation
 from planner.dashboard.recording import finite
 from planner.settings import ConfigurationError, Settings
 from planner.simulate.backtest import BAND, Course, backtest
-from planner.simulate.crew import Crew, fail_early, results
+from planner.simulate.crew import Crew, LostWorkError, fail_early, results
 from planner.simulate.curves import draw
 from planner.simulate.output import prepare, unwritable
 from planner.simulate.series import UNITS, Recorded, read_series
 from planner.simulate.table import fits
+from planner.simulate.watch import Ends, bars
 from planner.simulation.trace import TraceError
 from predictors import MODELS, Forecast
 
@@ -44,7 +44,8 @@ def forecast(invocation: Invocation) -> int:
     """Carry out the command.
 
     Returns:
-        The exit code: 0, 2 if what was given cannot be used, 130 after Ctrl-C, with what had ended by then.
+        The exit code: 0, 1 if a process was lost, 2 if what was given cannot be used, 130 after Ctrl-C, with what had
+        ended by then.
     """
     extras, settings = invocation.extras, invocation.settings
     aside = Console(stderr=True, highlight=False)
@@ -58,6 +59,9 @@ def forecast(invocation: Invocation) -> int:
     except (ConfigurationError, TraceError) as error:
         print(f"python -m planner forecast: error: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_BAD_CONFIGURATION
+    except LostWorkError as error:
+        print(f"python -m planner forecast: error: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("python -m planner forecast: stopped before any predictor had ended", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
@@ -125,25 +129,25 @@ def _backtest_all(
     """
     first = [*(name for name in _FITTED if name in names), *(name for name in names if name not in _FITTED)]
     pieces = [(name, kind) for name in first for kind in UNITS]
-    columns = (TextColumn("{task.description:28}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
-    progress = Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    )
+    ends = Ends(console)
     futures: dict[tuple[str, str], Future[Course]] = {}
     try:
-        with progress, Crew(len(pieces), processes=processes) as crew:
+        with bars(console) as progress, Crew(len(pieces), processes=processes) as crew:
             for piece, (name, kind) in enumerate(pieces):
                 work = (name, recorded.values[kind], horizons, settings)
                 futures[name, kind] = crew.submit(piece, backtest, *work)
             total = recorded.intervals * len(UNITS)
-            bars = {name: progress.add_task(_FITTED.get(name, name), total=total) for name in names}
+            rows = {name: progress.add_task(_FITTED.get(name, name), total=total) for name in names}
             while not all(future.done() for future in futures.values()):
-                for name, bar in bars.items():
-                    come = [crew.progress(piece) for piece, (of, _) in enumerate(pieces) if of == name]
-                    progress.update(bar, completed=sum(come))
+                for name, row in rows.items():
+                    come = sum(crew.progress(piece) for piece, (of, _) in enumerate(pieces) if of == name)
+                    progress.update(row, completed=come)
+                    if come == total:
+                        ends.tell([name])
                 fail_early(futures.values())
                 time.sleep(0.1)
             fail_early(futures.values())
+            ends.tell(names)
     except KeyboardInterrupt:
         names = [name for name in names if all((name, kind) in results(futures) for kind in UNITS)]
         if not names:
