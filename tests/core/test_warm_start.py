@@ -60,6 +60,6 @@ def test_a_model_is_fitted_once_to_the_whole_trace(profile, tmp_path, monkeypatc
 def test_bad_lines_are_reported_and_a_bad_file_is_refused(profile, tmp_path):
     trace = write_trace(tmp_path / "trace.jsonl", [3, 3])
     trace.write_text("oops\n" + trace.read_text())
-    assert any("1 lines are no requests" in warning for warning in make(profile, trace).warnings)
+    assert any("1 line is no request" in warning for warning in make(profile, trace).warnings)
     with pytest.raises(TraceError, match="cannot be read"):
         make(profile, tmp_path / "none.jsonl")
