@@ -10,6 +10,8 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, TypeVar
 
+from predictors.threads import one_thread_each
+
 T = TypeVar("T")
 
 
@@ -43,7 +45,8 @@ class _GuestProcess(SpawnProcess):
         spec, file = getattr(main, "__spec__", None), main.__dict__.pop("__file__", None)
         main.__spec__ = None
         try:
-            return SpawnProcess._Popen(process_obj)
+            with one_thread_each():
+                return SpawnProcess._Popen(process_obj)
         finally:
             main.__spec__ = spec
             if file is not None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+# Before anything loads a library of linear algebra: tests share the cores, and its threads would wait for each other.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
 import asyncio
 import contextlib
-import os
 import shutil
 import socket
 import subprocess

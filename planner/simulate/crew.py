@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -13,13 +12,12 @@ from typing import Any, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from predictors.threads import one_thread_each
+
 K = TypeVar("K")
 T = TypeVar("T")
 Report = Callable[[int], None]
 """Takes how far a piece of work has come, a number of its own choice."""
-
-# What tells the libraries of linear algebra how many threads to use.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # How far each piece of work has come, shared between processes.
 _progress: Any = None
@@ -28,8 +26,7 @@ _progress: Any = None
 class Crew:
     """Processes that work side by side; they end with the context, at once if it ends by an exception.
 
-    Each has one thread for linear algebra: matrices are small here, and the threads of several processes wait for each
-    other on the same cores with all their might, so that a fit takes fifty times as long.
+    Each has one thread for linear algebra.
     """
 
     def __init__(self, pieces: int, *, processes: int) -> None:
@@ -53,7 +50,7 @@ class Crew:
         """Take on work."""
         # Started by a thread of its own accord, it would leave that thread and its processes with Ctrl-C unblocked.
         resource_tracker.ensure_running()
-        self._surroundings.enter_context(_one_thread_each())
+        self._surroundings.enter_context(one_thread_each())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -75,18 +72,6 @@ class Crew:
     def progress(self, piece: int) -> int:
         """How far a piece of work has come, as it last reported."""
         return int(self._counts[piece])
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Have processes that are started use one thread each for linear algebra, unless the user says otherwise."""
-    added = [name for name in _THREADS if name not in os.environ]
-    os.environ.update(dict.fromkeys(added, "1"))
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pytest
 
 from predictors import InlineFitter, PredictorOptions, ProcessFitter, make_predictor
 from predictors.fitting import Fit
+from predictors.threads import VARIABLES
 
 
 def double(value):
@@ -25,6 +26,10 @@ def fail():
     raise ValueError("no")
 
 
+def threads():
+    return [os.environ.get(name) for name in VARIABLES]
+
+
 @pytest.fixture
 def fitter():
     fitter = ProcessFitter(time_limit_s=20)
@@ -35,6 +40,14 @@ def fitter():
 def test_a_fit_runs_in_another_process(fitter):
     assert fitter.submit(double, 21).result(20) == 42
     assert fitter.submit(where).result(20) != os.getpid()
+
+
+def test_a_fit_has_one_thread_for_linear_algebra_unless_the_user_says_otherwise(fitter, monkeypatch):
+    for name in VARIABLES[1:]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(VARIABLES[0], "3")
+    assert fitter.submit(threads).result(20) == ["3", "1", "1"]
+    assert threads() == ["3", None, None], "only there"
 
 
 def test_the_program_it_is_a_guest_of_is_not_run_again(tmp_path):
