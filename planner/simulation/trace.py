@@ -113,8 +113,9 @@ class Trace:
 
         Args:
             interval_s: Length of an interval, seconds.
-            whole: Whether the first interval begins with the first request, whatever its time, and the last one is
-                left out if the trace ends before it does, so that none is of less time than the others.
+            whole: Whether intervals are counted from the first request of the file, whatever its time, and the first
+                and the last one are left out where the trace begins or ends in their midst, so that none is of less
+                time than the others.
 
         Raises:
             TraceError: The file cannot be read, no line of it is a request, or its timestamps are no times of one
@@ -135,8 +136,10 @@ class Trace:
                 f"trace {self.path}: between its first and last timestamp are {end - first} intervals of "
                 f"{interval_s:g} s; expected timestamps of one clock, in ms"
             )
-        if whole and origin is not None and last < origin + (end - _LAST_SHARE) * interval_s and end - first > 1:
-            end -= 1
+        if whole and origin is not None and end - first > 1:
+            # Requests that came before the first one of the file begin in the midst of an interval.
+            first += int(first < 0)
+            end -= int(last < origin + (end - _LAST_SHARE) * interval_s and end - first > 1)
         return [_interval((index - first + 1) * interval_s, totals.get(index)) for index in range(first, end)]
 
     @property

@@ -38,6 +38,12 @@ def test_whole_intervals_begin_with_the_first_request_and_end_before_the_trace_d
     assert [one.requests for one in Trace(path).intervals(60, whole=True)] == [2, 2]
 
 
+def test_requests_that_were_overtaken_make_no_first_interval(tmp_path):
+    path = tmp_path / "trace.jsonl"
+    path.write_text("\n".join(line(ms) for ms in (70_000, 69_000, 75_000, 135_000, 189_000)))
+    assert [one.requests for one in Trace(path).intervals(60, whole=True)] == [2, 2]
+
+
 def test_a_last_interval_that_is_all_but_over_is_whole(tmp_path):
     path = tmp_path / "trace.jsonl"
     path.write_text("\n".join(line(ms) for ms in (0, 61_000, 119_000)))
