@@ -35,6 +35,7 @@ def run(profile):
             startup_s=startup_s,
             initial=initial,
             reactions=reactions,
+            step_tokens=settings.max_num_batched_tokens if settings.aggregated else None,
         )
         return Simulation(world, Planner(settings, profile=profile)).run(iter(arrivals))
 
@@ -70,6 +71,17 @@ def test_constant_load_is_served_within_its_percentile_and_without_flapping(run)
     assert outcome.score.within_both > 0.95
     assert downs(outcome, 1800) <= 2
     assert outcome.score.over_bound < 2
+
+
+@pytest.mark.parametrize(("variation", "fewest"), [(1.0, 8), (3.0, 9)])
+def test_one_pool_for_both_phases_keeps_its_percentile_in_bursts_and_stays_small(run, variation, fewest):
+    """The fewest that attain it in hindsight, and at most one more."""
+    arrivals = pattern("constant", 40, 40, osl=300.0, duration_s=3600.0, burstiness=variation)
+    outcome = run(arrivals, slo_percentile=95, mode="agg", initial=(0, 8))
+    assert outcome.score.within_both > 0.95
+    settled = [point.target[1] for point in outcome.points[30:]]
+    assert max(settled) <= fewest + 1
+    assert downs(outcome, 1800) <= 2
 
 
 def test_regimes_that_are_as_much_work_are_one_load(run):
