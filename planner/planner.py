@@ -10,7 +10,7 @@ from typing import Any
 
 from planner.core.aggregated import AggregatedSloSizing, AggregatedThroughputSizing
 from planner.core.budget import Limits
-from planner.core.decision import Decision
+from planner.core.decision import Decision, Explanation
 from planner.core.demand import Demand, LoadPredictors
 from planner.core.observation import Observation, Workers
 from planner.core.policy import Policy, Rules
@@ -114,11 +114,16 @@ class Planner:
         self.learn(observation)
         return self.decide(observation)
 
-    def learn(self, observation: Observation) -> None:
-        """Take in one interval; models may begin to be fitted."""
+    def learn(self, observation: Observation, recorded: Explanation | None = None) -> None:
+        """Take in one interval; models may begin to be fitted.
+
+        Args:
+            observation: The interval.
+            recorded: Of the decision made when it passed, if that was not now.
+        """
         if self._warm_intervals:
             self._warm_up(observation)
-        self._policy.learn(self._of_pools(observation))
+        self._policy.learn(self._of_pools(observation), recorded)
 
     def _warm_up(self, first: Observation) -> None:
         """Let the trace be what came before the first observation: only now is it known when that was."""

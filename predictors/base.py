@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Protocol
 
 _NORMAL = NormalDist()
+# Beyond this quantile there is the tail: an exponential distribution.
+_TAIL_FROM = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What one future value is expected to be: two halves of normal distributions, cut off at zero.
+    """What one future value is expected to be: two halves of normal distributions, cut off at zero, and a tail.
 
     Attributes:
         mean: Expected value, in the unit of the series; 0 or more, finite.
         std: Standard deviation of the upper half; 0 or more, finite.
         std_below: Standard deviation of the lower half; that of the upper one if left out.
+        tail: By how much the value exceeds its 0.9 quantile on average when it does; as the upper half if left out.
+        most: The most that the tail reaches, beyond what the upper half does; no limit if left out.
     """
 
     mean: float
     std: float = 0.0
     std_below: float | None = None
+    tail: float | None = None
+    most: float | None = None
 
     def quantile(self, p: float) -> float:
         """The value that is not exceeded with probability ``p``.
@@ -32,7 +39,11 @@ class Forecast:
         if not 0 < p < 1:
             raise ValueError(f"p is {p}; it is a probability between 0 and 1, both excluded")
         std = self.std if p >= 0.5 or self.std_below is None else self.std_below
-        return max(0.0, self.mean + std * _NORMAL.inv_cdf(p))
+        value = self.mean + std * _NORMAL.inv_cdf(p)
+        if p > _TAIL_FROM and self.tail is not None:
+            beyond = self.quantile(_TAIL_FROM) + self.tail * math.log((1 - _TAIL_FROM) / (1 - p))
+            value = max(value, beyond if self.most is None else min(beyond, self.most))
+        return max(0.0, value)
 
 
 class Predictor(Protocol):

@@ -80,6 +80,8 @@ class SeriesPredictor:
             return
         if self._begun:
             self._uncertainty.learn([self._mean(step) for step in range(1, HORIZONS + 1)], value)
+        else:
+            self._uncertainty.begin(value)
         if value is not None:
             self._last = value
         self._begun, self._awaiting_load = True, False

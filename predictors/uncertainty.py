@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
-import numpy as np
-
 from predictors.base import Forecast
+from predictors.sample import TAIL, Sample
+from predictors.tail import Excess, Highest
 
 # Horizons whose errors are followed; farther ones are judged by the last of them.
 HORIZONS = 4
-_TAIL = 0.1
-_Z = NormalDist().inv_cdf(1 - _TAIL)
-# Errors and values that are remembered, and what each older one still counts.
-_REMEMBERED = 60
-_FADING = 0.97
-_WEIGHTS = _FADING ** np.arange(_REMEMBERED - 1, -1, -1)
+_Z = NormalDist().inv_cdf(1 - TAIL)
 _LEVEL_WEIGHT = 0.02
 _TINY = 1e-12
 # Errors to expect before there was any, relative to the forecast: normal, with a standard deviation of 15 percent.
@@ -34,29 +29,6 @@ _FIRST_PACE, _PACE, _LEAST_PACE = 0.2, 2.0, 0.03
 _WIDEST, _NARROWEST = math.log(3.0), -math.log(2.0)
 # A band is never narrower, relative to the forecast: no series is as certain as a few lucky intervals look.
 _LEAST = 0.005
-
-
-class _Sample:
-    """Weighted quantiles of the last numbers, of which older ones count less."""
-
-    def __init__(self, start: Iterable[float] = ()) -> None:
-        self._numbers: deque[float] = deque(start, maxlen=_REMEMBERED)
-        self.low = self.high = 0.0
-        if self._numbers:
-            self._measure()
-
-    def add(self, number: float) -> None:
-        self._numbers.append(number)
-        self._measure()
-
-    def _measure(self) -> None:
-        """Quantiles linear between the middles of the weights of the numbers in order."""
-        numbers = np.array(self._numbers)
-        order = numbers.argsort()
-        weights = _WEIGHTS[-len(numbers) :][order]
-        reached = weights.cumsum()
-        ranks = (_TAIL * reached[-1], (1 - _TAIL) * reached[-1])
-        self.low, self.high = np.interp(ranks, reached - weights / 2, numbers[order]).tolist()
 
 
 class _Edge:
@@ -93,14 +65,14 @@ class _Edge:
 
     def learn(self, ways: list[float], edge: float, actual: float) -> None:
         beyond = [self._sign * (actual - way) for way in ways]
-        losses = [max((1 - _TAIL) * one, -_TAIL * one) for one in beyond]
+        losses = [max((1 - TAIL) * one, -TAIL * one) for one in beyond]
         before = self._losses or [0.0] * len(ways)
         self._losses = [_MEMORY * old + new for old, new in zip(before, losses, strict=True)]
         self._count = _MEMORY * self._count + 1
         self._seen += 1
         pace = max(_LEAST_PACE, min(_FIRST_PACE, _PACE / math.sqrt(self._seen)))
         outside = self._sign * (actual - edge) > 0
-        self._widening += pace * ((1 if outside else 0) - _TAIL)
+        self._widening += pace * ((1 if outside else 0) - TAIL)
         self._widening = min(_WIDEST, max(_NARROWEST, self._widening))
 
 
@@ -120,31 +92,46 @@ class _Horizon:
     they are, which suit noise around a level; and by the values themselves, which suit bursts that no mean foretells.
     """
 
-    def __init__(self, values: _Sample) -> None:
-        self._values = values
-        self._scaled = _Sample(_PRIOR)
-        self._errors = _Sample()
+    def __init__(self, step: int, values: Sample, highest: Highest) -> None:
+        self._step = step
+        self._values, self._highest = values, highest
+        self._scaled = Sample(_PRIOR)
+        self._errors = Sample()
         self._seen = 0
         self._level = 0.0
         self._low, self._high = _Edge(upper=False), _Edge(upper=True)
+        self._excess = Excess(step)
 
     def learn(self, said: _Said, actual: float) -> None:
         mean = said.forecast.mean
         self._level += _LEVEL_WEIGHT * (actual - self._level) if self._level else actual
         if not self._seen:
             scale = self._scale(mean)
-            self._errors = _Sample(relative * scale for relative in _PRIOR)
+            self._errors = Sample(relative * scale for relative in _PRIOR)
         self._seen += 1
-        self._scaled.add((actual - mean) / self._scale(max(mean, 0.1 * actual, _TINY)))
+        scale = self._scale(max(mean, 0.1 * actual, _TINY))
+        self._scaled.add((actual - mean) / scale)
         self._errors.add(actual - mean)
-        self._high.learn(said.high, said.forecast.quantile(1 - _TAIL), actual)
-        self._low.learn(said.low, said.forecast.quantile(_TAIL), actual)
+        self._high.learn(said.high, said.forecast.quantile(1 - TAIL), actual)
+        self._low.learn(said.low, said.forecast.quantile(TAIL), actual)
+        self._excess.learn((actual - said.forecast.quantile(1 - TAIL)) / scale)
+
+    @property
+    def usual(self) -> float:
+        """How far off nine of ten forecasts are when nothing unusual happens, in proportion."""
+        return _Z * self._scaled.usual
 
     def _scale(self, mean: float) -> float:
         """What errors around a mean are in proportion to: neither the mean nor what is usual, but between them."""
         return max(_TINY, math.sqrt(mean * self._level) if self._level else mean)
 
-    def around(self, mean: float) -> _Said:
+    def around(self, mean: float, usual: float) -> _Said:
+        """What is said of a value.
+
+        Args:
+            mean: What is expected.
+            usual: How far off nine of ten forecasts of the next value are when nothing unusual happens, in proportion.
+        """
         scale = self._scale(mean)
         low = [mean + scale * self._scaled.low]
         high = [mean + scale * self._scaled.high]
@@ -157,7 +144,19 @@ class _Horizon:
         least = _LEAST * scale
         above = max(least, self._high.distance(mean, high)) * self._high.factor
         below = max(least, self._low.distance(mean, low)) * self._low.factor
-        return _Said(Forecast(mean=mean, std=above / _Z, std_below=below / _Z), low, high)
+        tail = self._excess.mean * scale
+        top = self._top(mean, usual)
+        # A load that was watched for a short while has not shown yet how far it goes: the next of less than ten values
+        # is the largest of them more often than one in ten.
+        chance = self._highest.chance
+        edge = min(mean + above, top + max(0.0, 2 * chance - 1) * max(0.0, mean + above - top))
+        most = top + chance * max(0.0, edge + tail - top)
+        return _Said(Forecast(mean, max(least, edge - mean) / _Z, below / _Z, tail, most), low, high)
+
+    def _top(self, mean: float, usual: float) -> float:
+        """How far values go as a rule: as far as lately, or as the mean goes, and what is usual on top of that."""
+        peak = max(mean, self._highest.value)
+        return peak + usual * self._scale(peak) + self._highest.growth(self._step)
 
     def most(self, nearest: Forecast, step: int) -> Forecast:
         """How wide a band may be so many steps ahead: as a misjudged trend makes it, unless it is seen to miss more.
@@ -176,12 +175,21 @@ class Uncertainty:
     """
 
     def __init__(self) -> None:
-        self._values = _Sample()
-        self._horizons = [_Horizon(self._values) for _ in range(HORIZONS)]
+        self._values, self._highest = Sample(), Highest()
+        self._horizons = [_Horizon(step, self._values, self._highest) for step in range(1, HORIZONS + 1)]
         # Newest last: what was forecast for 1, 2, ... steps ahead; None where it was after a value that is unknown.
         self._past: deque[list[_Said] | None] = deque(maxlen=HORIZONS)
         # Intervals since a value was known: forecasts reach back to it.
         self._blind = 0
+
+    def begin(self, value: float | None) -> None:
+        """Take in the first value, of which nothing was forecast."""
+        if value is not None:
+            self._take(value)
+
+    def _take(self, value: float) -> None:
+        self._values.add(value)
+        self._highest.add(value)
 
     def around(self, mean: Callable[[int], float], horizon_steps: int) -> Forecast:
         """The distribution around a mean so many intervals ahead.
@@ -201,8 +209,9 @@ class Uncertainty:
     def _told(self, means: list[float]) -> list[_Said]:
         """What is said of the next values; the farther, the less certain, whatever chance the errors have had."""
         told: list[_Said] = []
+        usual = self._horizons[0].usual
         for step, (mean, horizon) in enumerate(zip(means, self._horizons, strict=False), start=1):
-            said = horizon.around(mean)
+            said = horizon.around(mean, usual)
             if told:
                 said.forecast = _bounded(said.forecast, told[-1].forecast, horizon.most(told[0].forecast, step))
             told.append(said)
@@ -224,14 +233,15 @@ class Uncertainty:
             said = self._past[-1 - step]
             if said is not None:
                 horizon.learn(said[step], actual)
-        self._values.add(actual)
+        self._take(actual)
 
 
 def _wider(forecast: Forecast, factor: float) -> Forecast:
-    return Forecast(forecast.mean, factor * forecast.std, factor * (forecast.std_below or 0.0))
+    tail = factor * (forecast.tail or 0.0)
+    return Forecast(forecast.mean, factor * forecast.std, factor * (forecast.std_below or 0.0), tail, forecast.most)
 
 
 def _bounded(forecast: Forecast, least: Forecast, most: Forecast) -> Forecast:
     above = max(least.std, min(most.std, forecast.std))
     below = max(least.std_below or 0.0, min(most.std_below or 0.0, forecast.std_below or 0.0))
-    return Forecast(forecast.mean, above, below)
+    return replace(forecast, std=above, std_below=below)

@@ -20,7 +20,7 @@ from planner.core.interruption import Interrupted
 from planner.core.lengths import LengthShape
 from planner.core.observation import Observation
 from planner.core.queueing import WaitTail, averaged, normal_beyond, overlap
-from planner.core.sizing import Corrections, Requirement, Situation, Spread, Task
+from planner.core.sizing import Corrections, Requirement, Situation, Spread, Targets, Task
 from planner.core.slo import FASTEST, SLOWEST, Case, SloSizing, first_that
 
 if TYPE_CHECKING:
@@ -84,6 +84,12 @@ class AggregatedSloSizing(SloSizing):
                 high = middle
         return math.exp((low + high) / 2)
 
+    def late_by_dispatch(
+        self, observation: Observation, targets: Targets, slowness: float, situation: Situation
+    ) -> None:
+        """Requests are taken to find free workers."""
+        del observation, targets, slowness, situation
+
     def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
         """ITL of a worker that prefills what arrives besides, milliseconds; None if it cannot be told."""
         if not observation.isl:
@@ -104,25 +110,15 @@ class _SharedCase(Case):
         self._overlap = overlap(self._situation.osl_spread)
         self._prompt_square = math.fsum(share * time * time for share, time in self._work.spread)
         self._met_by = lru_cache(maxsize=None)(self._met_with)
-        # What waits for its prompt is to be decoded by the same workers.
-        waiting_rps = self._backlog() / self._situation.drain_s
-        self._loads = [(weight, prefill, decode + waiting_rps) for weight, prefill, decode in self._loads]
 
-    def _backlog(self) -> float:
-        """Requests that will wait, beyond those that may, when a worker asked for now serves.
+    @property
+    def catching_up_s(self) -> float:
+        """What a request that waited takes of a worker, which runs batches as large as it can.
 
-        Overloaded workers run batches as large as they can be; each request takes its prompt's time and its share of
-        their steps.
+        Each takes the time of its prompt and its share of the steps, seconds.
         """
-        situation, rate = self._situation, self._load.prefill_requests.mean / self._load.interval
-        backlog = 0.0 if situation.queued is None else situation.queued - rate * self._targets.ttft_ms / 1000
-        if backlog <= 0 or situation.prefill is None:
-            return max(0.0, backlog)
         largest = float(self._curve.sizes[-1])
-        request_s = self._work.service_s + self._load.osl * self._step_s(largest) / largest
-        # Those that are pending now will have helped for about half of the time.
-        served_rps = (situation.prefill.ready + situation.prefill.pending / 2) / request_s
-        return max(0.0, backlog + (rate - served_rps) * situation.startup_s)
+        return self._work.service_s + self._load.osl * self._step_s(largest) / largest
 
     def fewest_workers(self) -> int:
         """The fewest workers that meet the targets as often as wanted."""
@@ -135,8 +131,10 @@ class _SharedCase(Case):
 
     def _met_with(self, workers: int) -> float:
         """Share of requests within both targets, over everything the load may turn out to be."""
+        # What waits for its prompt is to be decoded by the same workers.
+        more_rps = self.catching_up_rps(workers)
         return math.fsum(
-            weight * self._met_under(workers, prefill_rps, decode_rps)
+            weight * self._met_under(workers, prefill_rps + more_rps, decode_rps + more_rps)
             for weight, prefill_rps, decode_rps in self._loads
         )
 
@@ -272,6 +270,12 @@ class AggregatedThroughputSizing:
         del situation
         expected_ms = expected_ttft_ms(self._profile, observation)
         return observation.ttft_ms / expected_ms if observation.ttft_ms and expected_ms else None
+
+    def late_by_dispatch(
+        self, observation: Observation, targets: Targets, slowness: float, situation: Situation
+    ) -> None:
+        """These rules know no queue."""
+        del observation, targets, slowness, situation
 
     def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
         """ITL of a worker that prefills what arrives besides, milliseconds; None if it cannot be told."""

@@ -10,7 +10,7 @@ _WEIGHT = 0.05
 _LOWEST, _HIGHEST = 1.0, 1000.0
 _MOST_IN_QUEUES = 20.0
 # One pair of windows says little, however far apart they are: a step of the load is no burst.
-_MOST_SEEN = 1000.0
+_MOST_SEEN = 5.0
 # Longer windows speak of how the load changes, not of how it comes.
 _LONGEST_WINDOW_S = 30.0
 _LEAST_ARRIVALS = 10.0
@@ -62,6 +62,6 @@ class Burstiness:
         if arrivals < _LEAST_ARRIVALS:
             return Burstiness(self.value, window)
         independent = second_moment * tokens**2 / arrivals
-        seen = min(_MOST_SEEN, (window.tokens - last.tokens) ** 2 / independent)
+        seen = min(_MOST_SEEN * self.value, (window.tokens - last.tokens) ** 2 / independent)
         value = self.value + _WEIGHT * (seen - self.value)
         return Burstiness(min(_HIGHEST, max(_LOWEST, value)), window)

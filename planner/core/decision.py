@@ -34,15 +34,31 @@ class Band:
         mean: Expected value.
         p10: The 0.1 quantile.
         p90: The 0.9 quantile.
+        tail: By how much it exceeds the 0.9 quantile on average when it does; None as a normal distribution would.
+        most: What lately was the most: it goes beyond only as a normal distribution would.
     """
 
     mean: float
     p10: float
     p90: float
+    tail: float | None = None
+    most: float | None = None
 
     def scaled(self, factor: float) -> Band:
-        """So many times as much, and just as uncertain."""
-        return Band(mean=self.mean * factor, p10=self.p10 * factor, p90=self.p90 * factor)
+        """So many times as much, and just as uncertain in proportion."""
+        return Band(
+            mean=self.mean * factor,
+            p10=self.p10 * factor,
+            p90=self.p90 * factor,
+            tail=None if self.tail is None else self.tail * factor,
+            most=None if self.most is None else self.most * factor,
+        )
+
+    def raised(self, more: float) -> Band:
+        """So much more has turned out: what might have come on top may be just that."""
+        mean = self.mean + more
+        most = None if self.most is None else max(self.most, mean)
+        return replace(self, mean=mean, p10=self.p10 + more, p90=max(self.p90, mean), most=most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,22 +105,22 @@ class LoadForecast:
     def _all(self) -> Band:
         return Band(mean=self.requests, p10=self.requests_p10, p90=self.requests_p90)
 
-    def scaled(self, factor: float, decode: float | None = None) -> LoadForecast:
-        """So many times as many requests, of the same kind and just as uncertain.
+    def raised(self, requests: float, prefill: float, decode: float) -> LoadForecast:
+        """More requests of the same kind, and all as uncertain as before.
 
         Args:
-            factor: How many times.
-            decode: How many times as much work for decode, if that differs.
+            requests: How many more.
+            prefill: How many requests of the expected ISL more is the work for prefill.
+            decode: How many requests of the expected OSL more is the work for decode.
         """
-        more = factor if decode is None else decode
-        prefill_requests, decode_requests = self.prefill_requests, self.decode_requests
+        isl, osl = max(1.0, self.isl), max(1.0, self.osl)
         return replace(
             self,
-            requests=self.requests * factor,
-            requests_p10=self.requests_p10 * factor,
-            requests_p90=self.requests_p90 * factor,
-            input_tokens=prefill_requests.scaled(factor * max(1.0, self.isl)),
-            output_tokens=decode_requests.scaled(more * max(1.0, self.osl)),
+            requests=self.requests + requests,
+            requests_p10=self.requests_p10 + requests,
+            requests_p90=max(self.requests_p90, self.requests + requests),
+            input_tokens=self.prefill_requests.raised(prefill).scaled(isl),
+            output_tokens=self.decode_requests.raised(decode).scaled(osl),
         )
 
 
@@ -150,6 +166,8 @@ class Explanation:
         warnings: What needs attention, a sentence each.
         sized_for: The load that the workers are for, where that is not the next interval's.
         burstiness: Variance of what arrives within moments over that of independent requests, as learnt so far.
+        peak: The load that requests met in the last interval, over its mean load; 1 if it came evenly, or is unknown.
+        blindness: Share of requests that seem to go to any worker rather than to a free one, as learnt so far.
     """
 
     reason: str
@@ -159,6 +177,8 @@ class Explanation:
     warnings: tuple[str, ...] = ()
     sized_for: LoadForecast | None = None
     burstiness: float = 1.0
+    peak: float = 1.0
+    blindness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +239,8 @@ class Decision:
                 warnings=tuple(why["warnings"]),
                 sized_for=_load(sized_for) if sized_for else None,
                 burstiness=why.get("burstiness", 1.0),
+                peak=why.get("peak", 1.0),
+                blindness=why.get("blindness", 0.0),
             ),
         )
 

@@ -68,12 +68,13 @@ class Demand:
         self._idle_row = 0
         self._pauses: deque[int] = deque(maxlen=_PAUSES)
 
-    def learn(self, observation: Observation, idle_intervals: int) -> None:
+    def learn(self, observation: Observation, idle_intervals: int, peak: float = 1.0) -> None:
         """Take in one interval; unknown values let time go on in their series.
 
         Args:
             observation: The interval.
             idle_intervals: Idle intervals in a row that confirm idleness.
+            peak: The load that its requests met, over its mean load: tokens count as many times.
         """
         requests = observation.requests_started
         if requests is not None:
@@ -89,7 +90,7 @@ class Demand:
             lengths.observe(None if silent else length, time)
             if tokens is not None:
                 known = silent or not (requests is None or length is None)
-                tokens.observe((requests or 0.0) * (length or 0.0) if known else None, time)
+                tokens.observe(peak * (requests or 0.0) * (length or 0.0) if known else None, time)
         self.sight = self._look(observation, idle_intervals)
 
     def _look(self, observation: Observation, idle_intervals: int) -> Sight:
@@ -138,4 +139,10 @@ def _band(predictor: Predictor | None, horizon_steps: int) -> Band | None:
     forecast = predictor.forecast(horizon_steps) if predictor else None
     if forecast is None or forecast.mean <= 0:
         return None
-    return Band(mean=forecast.mean, p10=forecast.quantile(0.1), p90=forecast.quantile(0.9))
+    return Band(
+        mean=forecast.mean,
+        p10=forecast.quantile(0.1),
+        p90=forecast.quantile(0.9),
+        tail=forecast.tail,
+        most=forecast.most,
+    )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 _QUANTILES = ("isl_quantiles", "osl_quantiles", "ttft_quantiles_ms", "itl_quantiles_ms")
+_POOLS = ("prefill", "decode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Observation:
     Attributes:
         time: End of the interval, seconds since the epoch.
         interval: Length of the interval, seconds.
-        requests_started: Requests that arrived during the interval.
+        requests_started: Requests that arrived during the interval; not those that ended, which hide an overload.
         requests_completed: Requests that ended during the interval.
         isl: Mean input sequence length, tokens.
         osl: Mean output sequence length, tokens.
@@ -68,7 +69,7 @@ class Observation:
         ttft_quantiles_ms: TTFT by quantile in (0, 1), milliseconds.
         itl_quantiles_ms: ITL by quantile in (0, 1), milliseconds.
         inflight: Requests in the system at the end of the interval, waiting ones included.
-        queued: Requests waiting at the end of the interval.
+        queued: Requests waiting for their first token at the end of the interval, those being prefilled included.
         prefill: Prefill workers at the end of the interval; in an aggregated deployment there are none.
         decode: Decode workers at the end of the interval; in an aggregated deployment all workers.
     """
@@ -95,16 +96,25 @@ class Observation:
         """Refuse numbers that cannot have been observed.
 
         Raises:
-            ValueError: ``interval`` is not positive, or a number is negative, infinite or NaN.
+            ValueError: ``interval`` is not positive, or a number or quantile is negative, infinite or NaN.
         """
         if not (math.isfinite(self.interval) and self.interval > 0):
             raise ValueError(f"Observation.interval is {self.interval}; it is a length in seconds above 0")
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+            if value is None or field.name in (*_QUANTILES, *_POOLS):
+                continue
+            if not (math.isfinite(value) and value >= 0):
                 raise ValueError(
                     f"Observation.{field.name} is {value}; it is a finite number of 0 or more, or None if unknown"
                 )
+        for name in _QUANTILES:
+            for p, value in (getattr(self, name) or {}).items():
+                if not (0 < p < 1 and math.isfinite(value) and value >= 0):
+                    raise ValueError(
+                        f"Observation.{name} has {value} at {p}; it maps probabilities between 0 and 1 to finite "
+                        "numbers of 0 or more"
+                    )
 
     def to_dict(self) -> dict[str, Any]:
         """The observation as plain dictionaries and numbers."""
@@ -120,7 +130,7 @@ class Observation:
         quantiles = {
             name: {float(p): value for p, value in data[name].items()} for name in _QUANTILES if data.get(name)
         }
-        pools = {name: Workers(**data[name]) for name in ("prefill", "decode") if data.get(name)}
+        pools = {name: Workers(**data[name]) for name in _POOLS if data.get(name)}
         return cls(**{**data, **quantiles, **pools})
 
     @property

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from planner.core.budget import Limits
 from planner.core.burstiness import Burstiness
-from planner.core.correction import CorrectionFactor, SteadyPool
+from planner.core.correction import CorrectionFactor
 from planner.core.decision import Action, Bound, Decision, Explanation, LoadForecast, PoolExplanation
 from planner.core.demand import Demand, Sight
-from planner.core.lengths import LengthShape
-from planner.core.observation import Observation, Workers
-from planner.core.sizing import Corrections, Requirement, Situation, Sizing, Targets, Task
-from planner.core.stabilisation import ScaleDownWindow
+from planner.core.dispatch import share_beyond
+from planner.core.draft import Draft, reason_of
+from planner.core.observation import Observation
+from planner.core.pool import Pool
+from planner.core.sizing import Corrections, Situation, Sizing, Targets, Task
 from planner.core.startup import StartupTimes
+from planner.core.traffic import Traffic
 
 if TYPE_CHECKING:
     from profiles import EngineProfile
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 _LONGEST_LOOK_STEPS = 8
 _SOONEST_BACK = 2
 _RISING_TTFT = 1 / 3
-# A worker that is pending for so many times its usual time, and at least for so long, is stuck.
-_STUCK_TIMES, _STUCK_S = 3.0, 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,47 +51,6 @@ class Rules:
     worker_startup_s: float = 120.0
 
 
-@dataclass(slots=True)
-class _Pool:
-    """What is remembered of one pool between decisions."""
-
-    startup: StartupTimes
-    window: ScaleDownWindow = field(default_factory=ScaleDownWindow)
-    correction: CorrectionFactor = field(default_factory=CorrectionFactor)
-    steadiness: SteadyPool = field(default_factory=SteadyPool)
-    standing: int | None = None
-    expected_ms: float | None = None
-    observed_ms: float | None = None
-
-    def see(self, workers: Workers | None, time: float) -> None:
-        self.steadiness = self.steadiness.see(workers)
-        self.startup.see(workers, time)
-
-    def correct(self) -> None:
-        if self.expected_ms and self.observed_ms:
-            self.correction = self.correction.learn(self.observed_ms, self.expected_ms)
-
-    def recall(self, why: PoolExplanation, time: float) -> None:
-        """Take up what was decided before a restart."""
-        if why.bound_by is Bound.IDLE:
-            self.window.forget()
-        elif why.kept is not None:
-            self.window.remember(time, why.kept)
-        self.standing = why.target
-        self.startup.ask(why.previous, why.target, time)
-
-    def previous(self, workers: Workers | None) -> int | None:
-        """What was asked for before: what is there or coming, else what was last decided."""
-        return self.standing if workers is None else workers.requested
-
-    def stuck_s(self, time: float) -> float | None:
-        """How long a worker has been pending that should serve by now; None if none has."""
-        if self.startup.oldest_s is None:
-            return None
-        waited_s = time - self.startup.oldest_s
-        return waited_s if waited_s > max(_STUCK_S, _STUCK_TIMES * self.startup.p90_s) else None
-
-
 class Policy:
     """Decides, once an interval, how many workers of each pool should run.
 
@@ -102,11 +61,10 @@ class Policy:
         self._profile = profile
         self._sizing = sizing
         self._demand = demand
-        self._prefill, self._decode = (_Pool(StartupTimes(rules.worker_startup_s)) for _ in range(2))
+        self._prefill, self._decode = (Pool(StartupTimes(rules.worker_startup_s)) for _ in range(2))
         # Requests that come in bursts wait longer, however fast engines are.
         self._prefill.correction = CorrectionFactor(rising=_RISING_TTFT)
-        self._isl, self._osl = LengthShape(), LengthShape()
-        self._burstiness = Burstiness()
+        self._traffic = Traffic()
         self.rules = rules
 
     def obey(self, rules: Rules) -> None:
@@ -115,12 +73,16 @@ class Policy:
         for pool in (self._prefill, self._decode):
             pool.startup.prior_s = rules.worker_startup_s
 
-    def learn(self, observation: Observation) -> None:
-        """Take in one interval."""
-        self._demand.learn(observation, self._idle_intervals)
-        self._isl = self._isl.learn(observation.isl_quantiles, observation.isl)
-        self._osl = self._osl.learn(observation.osl_quantiles, observation.osl)
-        self._burstiness = self._burstiness.learn(observation, self._isl.second_moment())
+    def learn(self, observation: Observation, recorded: Explanation | None = None) -> None:
+        """Take in one interval.
+
+        Args:
+            observation: The interval.
+            recorded: What was learnt of it when it passed, if that was not now: what came between two adjustments is
+                kept nowhere else.
+        """
+        self._traffic.learn(observation, recorded)
+        self._demand.learn(observation, self._idle_intervals, self._traffic.peak)
         self._prefill.see(observation.prefill, observation.time)
         self._decode.see(observation.decode, observation.time)
         self._compare(observation)
@@ -128,6 +90,7 @@ class Policy:
         if self._prefill.steadiness.steady and self._decode.steadiness.steady:
             self._prefill.correct()
             self._decode.correct()
+            self._learn_dispatch(observation)
 
     def recall(self, observation: Observation, decision: Decision, *, reaction: bool = False) -> None:
         """Take in what was seen and decided before a restart, as if it had been here.
@@ -137,10 +100,11 @@ class Policy:
             decision: What was decided then.
             reaction: Whether it was a reaction, from which no load is learnt.
         """
-        if not reaction:
-            self.learn(observation)
         why = decision.explanation
-        self.take_burstiness(why.burstiness)
+        if reaction:
+            self.take_burstiness(why.burstiness)
+        else:
+            self.learn(observation, why)
         unfounded = why.prefill.bound_by is Bound.BLIND and None in (why.prefill.previous, why.decode.previous)
         for pool, workers, explained in (
             (self._prefill, observation.prefill, why.prefill),
@@ -153,7 +117,7 @@ class Policy:
 
     def take_burstiness(self, value: float) -> None:
         """Go on from a burstiness that was recorded: it is learnt between adjustments, from what nobody kept."""
-        self._burstiness = Burstiness(value)
+        self._traffic.burstiness = Burstiness(value)
 
     def interrupt(self) -> None:
         """Nobody watched for a while: patience begins anew."""
@@ -169,6 +133,16 @@ class Policy:
         self._decode.observed_ms = observation.itl_ms
         self._decode.expected_ms = self._sizing.expected_itl_ms(observation, self._corrections())
 
+    def _learn_dispatch(self, observation: Observation) -> None:
+        """Learn how requests find workers, from how many are late."""
+        met, ttft_ms = self._traffic.met(observation), observation.ttft_quantiles_ms
+        if met is None or not ttft_ms:
+            return
+        targets, slowness = self.rules.targets, self._corrections().prefill
+        expected = self._sizing.late_by_dispatch(met, targets, slowness, self._situation(observation))
+        if expected is not None:
+            self._traffic.learn_dispatch(share_beyond(ttft_ms, targets.ttft_ms), *expected)
+
     def decide(self, observation: Observation) -> Decision:
         """The workers that should run from now on, after ``learn`` took in the same observation."""
         draft = self._begin(observation, self._demand.forecast())
@@ -183,8 +157,8 @@ class Policy:
                 draft = self._size(draft)
         return self._conclude(draft)
 
-    def _begin(self, observation: Observation, forecast: LoadForecast | None) -> _Draft:
-        return _Draft(
+    def _begin(self, observation: Observation, forecast: LoadForecast | None) -> Draft:
+        return Draft(
             observation=observation,
             forecast=forecast,
             corrections=self._corrections(),
@@ -193,41 +167,65 @@ class Policy:
 
     def react(self, observation: Observation) -> Decision:
         """An answer between two adjustments, for what is arriving and waiting now: it may only raise the targets."""
-        self._burstiness = self._burstiness.learn(observation, self._isl.second_moment())
+        self._traffic.glimpse(observation)
         for pool, workers in ((self._prefill, observation.prefill), (self._decode, observation.decode)):
             pool.startup.see(workers, observation.time)
         draft = self._begin(observation, self._demand.forecast())
         load = self._seen_load(observation, draft.forecast)
-        if load is None or observation.idle:
-            return self._conclude(self._hold(draft, Bound.BLIND, "Nothing new is known"))
+        if load is None:
+            return self._conclude(self._hold(draft, Bound.BLIND, "What arrives now is unknown"))
+        if observation.idle:
+            return self._conclude(self._hold(draft, Bound.PATIENCE, "Nothing arrives now"))
         requirement = self._sizing.required(self._task(draft, load))
         limits = self.rules.limits
+        needs = limits.raise_to_minimum(requirement.prefill, requirement.decode)
         kept = limits.raise_to_minimum(draft.previous[0] or 0, draft.previous[1] or 0)
-        needs = (max(kept[0], requirement.prefill), max(kept[1], requirement.decode))
+        wishes = max(kept[0], needs[0]), max(kept[1], needs[1])
         fitting = kept if limits.holds(*kept) else limits.cut_to_budget(*kept)
-        targets = limits.fill_up(fitting, needs)
-        return self._conclude(replace(draft, sized_for=load, requirement=requirement, needs=needs, targets=targets))
+        self._remember(observation.time, draft.previous, needs)
+        return self._conclude(
+            replace(
+                draft,
+                sized_for=load,
+                requirement=requirement,
+                needs=needs,
+                kept=needs,
+                targets=limits.fill_up(fitting, wishes),
+            )
+        )
+
+    def _remember(self, time: float, previous: tuple[int | None, int | None], needs: tuple[int, int]) -> None:
+        """Let patience know what a reaction asks for.
+
+        The next adjustment is not to give it back, on the mean of an interval in which less came at first.
+        """
+        for pool, before, need in zip((self._prefill, self._decode), previous, needs, strict=True):
+            if need > (before or 0):
+                pool.window.remember(time, need)
 
     def _seen_load(self, observation: Observation, forecast: LoadForecast | None) -> LoadForecast | None:
         """What arrives now, if that is more than expected by more than chance; else what is expected."""
         seen = observation.requests_started
         if seen is None:
             return None
-        chance = 2 * math.sqrt(self._burstiness.value / max(1.0, seen))
+        chance = 2 * math.sqrt(self._traffic.burstiness.value / max(1.0, seen))
         certain = seen * max(0.0, 1 - chance) * self._demand.interval / observation.interval
         if forecast is None or not forecast.requests:
             return self._demand.plain(certain, observation.isl, observation.osl)
         # Requests that are shorter than expected are less work, however many they are.
         work = certain * (observation.isl or forecast.isl) / forecast.isl
-        more_prefill = max(1.0, work / forecast.prefill_requests.mean)
-        return forecast.scaled(more_prefill, decode=max(1.0, certain / forecast.requests))
+        return forecast.raised(
+            max(0.0, certain - forecast.requests),
+            prefill=max(0.0, work - forecast.prefill_requests.mean),
+            decode=max(0.0, certain - forecast.decode_requests.mean),
+        )
 
     def _corrections(self) -> Corrections:
         if not self.rules.correct:
             return Corrections()
         return Corrections(prefill=self._prefill.correction.value, decode=self._decode.correction.value)
 
-    def _task(self, draft: _Draft, load: LoadForecast) -> Task:
+    def _task(self, draft: Draft, load: LoadForecast) -> Task:
         return Task(
             load=load,
             targets=self.rules.targets,
@@ -242,9 +240,10 @@ class Policy:
             # Sequences that are slower than they should be are more than there would be at the right speed.
             decoding *= min(1.0, self.rules.targets.itl_ms / observation.itl_ms)
         return Situation(
-            isl_spread=self._isl.spread(),
-            osl_spread=self._osl.spread(),
-            burstiness=self._burstiness.in_queues,
+            isl_spread=self._traffic.isl.spread(),
+            osl_spread=self._traffic.osl.spread(),
+            burstiness=self._traffic.burstiness.in_queues,
+            blindness=self._traffic.dispatch.blindness,
             queued=queued,
             decoding=decoding,
             prefill=observation.decode if self.rules.limits.aggregated else observation.prefill,
@@ -276,19 +275,19 @@ class Policy:
             return _SOONEST_BACK
         return max(_SOONEST_BACK, math.ceil(self._startup_s / self._demand.interval) + 1)
 
-    def _hold(self, draft: _Draft, bound: Bound, cause: str) -> _Draft:
+    def _hold(self, draft: Draft, bound: Bound, cause: str) -> Draft:
         """Keep what is there; where even that is unknown, the minimum."""
         kept = self.rules.limits.raise_to_minimum(draft.previous[0] or 0, draft.previous[1] or 0)
         targets = self.rules.limits.cut_to_budget(*kept)
         return replace(draft, needs=kept, targets=targets, bound=bound, cause=cause)
 
-    def _rest(self, draft: _Draft) -> _Draft:
+    def _rest(self, draft: Draft) -> Draft:
         self._prefill.window.forget()
         self._decode.window.forget()
         least = self.rules.limits.raise_to_minimum(0, 0)
         return replace(draft, needs=least, targets=least, bound=Bound.IDLE, cause="Nothing arrives")
 
-    def _size(self, draft: _Draft) -> _Draft:
+    def _size(self, draft: Draft) -> Draft:
         assert draft.forecast is not None  # noqa: S101 - an active interval has just been learnt
         load, *others = self._loads_ahead(draft.forecast)
         limits = self.rules.limits
@@ -340,7 +339,7 @@ class Policy:
         decode = max([forecast, *ahead], key=lambda load: load.decode_requests.p90 * load.osl)
         return [prefill] if decode is prefill else [prefill, decode]
 
-    def _worth_keeping(self, draft: _Draft, load: LoadForecast, needs: tuple[int, int]) -> tuple[int, int]:
+    def _worth_keeping(self, draft: Draft, load: LoadForecast, needs: tuple[int, int]) -> tuple[int, int]:
         """The workers that would be needed with half as many misses: not to be given up for so little."""
         if not self._sizing.looks_ahead or not load.requests:
             return needs
@@ -350,14 +349,14 @@ class Policy:
         more = self._sizing.required(replace(self._task(draft, load), careful=True))
         return max(needs[0], more.prefill), max(needs[1], more.decode)
 
-    def _settle(self, draft: _Draft, needs: tuple[int, int], keep: tuple[int, int]) -> tuple[int, int]:
+    def _settle(self, draft: Draft, needs: tuple[int, int], keep: tuple[int, int]) -> tuple[int, int]:
         now, patience_s = draft.observation.time, self._patience_s
         return (
             self._prefill.window.settle(now, patience_s, needs[0], draft.previous[0], keep[0]),
             self._decode.window.settle(now, patience_s, needs[1], draft.previous[1], keep[1]),
         )
 
-    def _conclude(self, draft: _Draft) -> Decision:
+    def _conclude(self, draft: Draft) -> Decision:
         if not draft.unfounded:
             self._prefill.standing, self._decode.standing = draft.targets
             for pool, before, target in zip((self._prefill, self._decode), draft.previous, draft.targets, strict=True):
@@ -371,13 +370,15 @@ class Policy:
             prefill=prefill.target,
             decode=decode.target,
             explanation=Explanation(
-                reason=_reason(draft, self._movements(prefill, decode)),
+                reason=reason_of(draft, prefill, decode, aggregated=self.rules.limits.aggregated),
                 forecast=draft.forecast,
                 prefill=prefill,
                 decode=decode,
                 warnings=(*(draft.requirement.warnings if draft.requirement else ()), *self._stuck(draft)),
                 sized_for=draft.sized_for,
-                burstiness=self._burstiness.value,
+                burstiness=self._traffic.burstiness.value,
+                peak=self._traffic.peak,
+                blindness=self._traffic.dispatch.blindness,
             ),
         )
 
@@ -385,17 +386,12 @@ class Policy:
     def _decode_name(self) -> str:
         return "worker" if self.rules.limits.aggregated else "decode worker"
 
-    def _movements(self, prefill: PoolExplanation, decode: PoolExplanation) -> str:
-        if self.rules.limits.aggregated:
-            return _movement("workers", decode, several=True)
-        return f"{_movement('prefill', prefill)}, {_movement('decode', decode)}"
-
-    def _stuck(self, draft: _Draft) -> list[str]:
+    def _stuck(self, draft: Draft) -> list[str]:
         pools = (("prefill worker", self._prefill), (self._decode_name, self._decode))
         waits = [(name, pool.stuck_s(draft.observation.time)) for name, pool in pools]
         return [f"A {name} has been pending for {wait / 60:.0f} minutes." for name, wait in waits if wait]
 
-    def _explain_pool(self, draft: _Draft, index: int, pool: _Pool, target_ms: float) -> PoolExplanation:
+    def _explain_pool(self, draft: Draft, index: int, pool: Pool, target_ms: float) -> PoolExplanation:
         requirement = draft.requirement
         corrections = (draft.corrections.prefill, draft.corrections.decode)
         required = (requirement.prefill, requirement.decode) if requirement else (None, None)
@@ -412,56 +408,3 @@ class Policy:
             feasible=feasible[index],
             kept=draft.kept[index],
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
-    """A decision in the making; pairs are prefill and decode."""
-
-    observation: Observation
-    forecast: LoadForecast | None
-    corrections: Corrections
-    previous: tuple[int | None, int | None]
-    sized_for: LoadForecast | None = None
-    requirement: Requirement | None = None
-    needs: tuple[int, int] = (0, 0)
-    kept: tuple[int | None, int | None] = (None, None)
-    targets: tuple[int, int] = (0, 0)
-    bound: Bound | None = None
-    cause: str = ""
-
-    @property
-    def unfounded(self) -> bool:
-        """Whether neither the load nor what runs is known, so that nothing may be touched."""
-        return self.bound is Bound.BLIND and None in self.previous
-
-    def bound_of(self, index: int) -> Bound:
-        """What fixed the target of a pool."""
-        target, need = self.targets[index], self.needs[index]
-        if target < need:
-            return Bound.BUDGET
-        if self.bound is not None:
-            return self.bound
-        if target > need:
-            return Bound.PATIENCE
-        assert self.requirement is not None  # noqa: S101 - a draft without a bound was sized
-        required = (self.requirement.prefill, self.requirement.decode)[index]
-        return Bound.MINIMUM if need > required else Bound.LOAD
-
-
-def _reason(draft: _Draft, movements: str) -> str:
-    if draft.cause:
-        cause = draft.cause
-    else:
-        load = draft.sized_for
-        assert load is not None  # noqa: S101 - a draft without a cause was sized for a load
-        cause = f"Expecting {load.request_rate_rps:.2f} req/s at ISL {load.isl:.0f}, OSL {load.osl:.0f}"
-    return f"{cause}: {movements}."
-
-
-def _movement(name: str, pool: PoolExplanation, *, several: bool = False) -> str:
-    previous = "?" if pool.previous is None else pool.previous
-    stays, goes = ("stay", "go") if several else ("stays", "goes")
-    move = f"{stays} at {pool.target}" if pool.previous == pool.target else f"{goes} from {previous} to {pool.target}"
-    needed = f", {pool.required} needed" if pool.required not in (None, pool.target) else ""
-    return f"{name} {move} ({pool.bound_by}{needed})"

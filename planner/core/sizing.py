@@ -65,6 +65,7 @@ class Situation:
         isl_spread: Shares of requests with their ISL over the mean one.
         osl_spread: Shares of requests with their OSL over the mean one.
         burstiness: Variance of the work that arrives in moments over that of independent requests; 1 for Poisson.
+        blindness: Share of requests that go to any worker, rather than to one that is free; 0 to 1.
         queued: Requests that wait for their first token; None if unknown.
         decoding: Sequences that decode now, or wait for it, as many as there would be within the ITL target.
         prefill: Workers there are that prefill; None if unknown.
@@ -75,6 +76,7 @@ class Situation:
     isl_spread: Spread = ((1.0, 1.0),)
     osl_spread: Spread = ((1.0, 1.0),)
     burstiness: float = 1.0
+    blindness: float = 0.0
     queued: float | None = None
     decoding: float = 0.0
     prefill: Workers | None = None
@@ -119,6 +121,22 @@ class Sizing(Protocol):
 
     def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
         """Observed over expected TTFT, as this rule expects it; None if it cannot be told."""
+        ...
+
+    def late_by_dispatch(
+        self, observation: Observation, targets: Targets, slowness: float, situation: Situation
+    ) -> tuple[float, float] | None:
+        """Shares of late requests that this rule expects of two ways to deal them out; None if it cannot tell.
+
+        Args:
+            observation: What was seen.
+            targets: What late requests are late for.
+            slowness: Prefill times over those of the profile.
+            situation: What is known besides.
+
+        Returns:
+            The share if all wait in one queue, and that if each worker has a queue of its own, chosen blindly.
+        """
         ...
 
     def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:

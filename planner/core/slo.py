@@ -6,40 +6,55 @@ meet their targets is worked out for every number of workers and over everything
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from planner.core.budget import Limits
 from planner.core.decision import Band
+from planner.core.dispatch import Waits
 from planner.core.expectation import expected_itl_ms
 from planner.core.observation import Observation
-from planner.core.queueing import WaitTail, normal_beyond
-from planner.core.sizing import Corrections, Requirement, Situation, Task, infeasible_itl, infeasible_ttft
+from planner.core.queueing import normal_beyond
+from planner.core.sizing import Corrections, Requirement, Situation, Targets, Task, infeasible_itl, infeasible_ttft
 
 if TYPE_CHECKING:
     from profiles import EngineProfile
 
 _NORMAL = NormalDist()
 # What the load may be around its forecast is looked at in classes that get the narrower the heavier it is.
-_CLASSES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.994, 0.998, 1.0)
+_CLASSES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.86, 0.9, 0.93, 0.95, 0.97, 0.985, 0.994, 0.998, 1.0)
+# The classes from here on are the tail.
+_TAIL_FROM = 0.9
 
 
-def _class_means(edges: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    """Mean of a standard normal variable within each class of probabilities, and the class's probability."""
+class _Class(NamedTuple):
+    """A class of outcomes: its probability, and the mean of a standard normal and a standard exponential tail in it."""
+
+    weight: float
+    normal: float
+    tail: float | None
+
+
+def _classes(edges: Sequence[float]) -> tuple[_Class, ...]:
     heights = [0.0 if edge in (0.0, 1.0) else _NORMAL.pdf(_NORMAL.inv_cdf(edge)) for edge in edges]
-    return tuple(
-        ((heights[index] - heights[index + 1]) / (edges[index + 1] - edges[index]), edges[index + 1] - edges[index])
-        for index in range(len(edges) - 1)
-    )
+    # Integral of the exponential distribution's quantiles, from the edge on.
+    beyond = [(1 - edge) / (1 - _TAIL_FROM) for edge in edges]
+    tails = [(1 - _TAIL_FROM) * share * (1 - math.log(share)) if share > 0 else 0.0 for share in beyond]
+    found = []
+    for index, (low, high) in enumerate(itertools.pairwise(edges)):
+        tail = (tails[index] - tails[index + 1]) / (high - low) if low >= _TAIL_FROM else None
+        found.append(_Class(high - low, (heights[index] - heights[index + 1]) / (high - low), tail))
+    return tuple(found)
 
 
-_NODES = _class_means(_CLASSES)
+_NODES = _classes(_CLASSES)
 _Z90 = 1.2815516
 SLOWEST, FASTEST = 5.0, 0.2
 # A target that most requests cannot meet even on an idle engine is none to size for.
@@ -151,11 +166,27 @@ class SloSizing:
         for _ in range(12):
             middle = (low + high) / 2
             work = self.prefill_work(observation.isl, math.exp(middle), situation)
-            if _mean_ttft_s(work, workers.ready, rate) * 1000 < observation.ttft_ms:
+            if _mean_ttft_s(work, workers.ready, rate, situation.blindness) * 1000 < observation.ttft_ms:
                 low = middle
             else:
                 high = middle
         return math.exp((low + high) / 2)
+
+    def late_by_dispatch(
+        self, observation: Observation, targets: Targets, slowness: float, situation: Situation
+    ) -> tuple[float, float] | None:
+        """Shares of requests expected beyond the TTFT target in one queue, and in a queue for each worker."""
+        rate, workers = observation.request_rate_rps, observation.prefill
+        if not (rate and observation.isl and workers and workers.ready):
+            return None
+        work = self.prefill_work(observation.isl, slowness, situation)
+        if workers.ready <= rate * work.service_s:
+            return None
+        together, apart = (
+            _late(work, Waits(workers.ready, rate, work.service_s, work.variability, blindness), targets.ttft_ms / 1000)
+            for blindness in (0.0, 1.0)
+        )
+        return together, apart
 
     def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
         """ITL of a decode worker at the observed concurrency and context length."""
@@ -225,40 +256,47 @@ class Case:
     def _outcomes(self) -> Sequence[tuple[float, float, float]]:
         """Weight, prefill arrivals and decode arrivals per second of everything the load may turn out to be."""
         load, rate = self._load, self._load.prefill_requests.mean / self._load.interval
-        extra_prefill = self._backlog() / self._situation.drain_s
         if rate <= 0 or self._wanted is None:
-            return ((1.0, rate + extra_prefill, load.decode_requests.mean / load.interval),)
+            return ((1.0, rate, load.decode_requests.mean / load.interval),)
         outcomes = []
-        for z, weight in _NODES:
-            prefill = _outcome(load.prefill_requests, z) / load.interval
-            decode = _outcome(load.decode_requests, z) / load.interval
-            outcomes.append((weight * prefill, prefill + extra_prefill, decode))
+        for node in _NODES:
+            prefill = _outcome(load.prefill_requests, node) / load.interval
+            decode = _outcome(load.decode_requests, node) / load.interval
+            outcomes.append((node.weight * prefill, prefill, decode))
         total = math.fsum(weight for weight, _, _ in outcomes)
         return [(weight / total, prefill, decode) for weight, prefill, decode in outcomes]
 
-    def _backlog(self) -> float:
-        """Requests that will wait, beyond those that may, when a worker asked for now serves."""
+    @property
+    def catching_up_s(self) -> float:
+        """What a request that waited takes of a worker, seconds."""
+        return self._work.service_s
+
+    def catching_up_rps(self, workers: int) -> float:
+        """What has to be served besides what arrives, so that those who wait are soon served; for so many workers."""
         situation, rate = self._situation, self._load.prefill_requests.mean / self._load.interval
         if situation.queued is None:
             return 0.0
         # By Little's law so many are on their way to a first token within target.
-        backlog = situation.queued - rate * self._targets.ttft_ms / 1000
-        if backlog <= 0 or situation.prefill is None:
-            return max(0.0, backlog)
-        # Those that are pending now will have helped for about half of the time.
-        served_rps = (situation.prefill.ready + situation.prefill.pending / 2) / self._work.service_s
-        return max(0.0, backlog + (rate - served_rps) * situation.startup_s)
+        waiting = situation.queued - rate * self._targets.ttft_ms / 1000
+        if waiting > 0 and (pool := situation.prefill) is not None:
+            # Workers asked for now help only later; those that are pending will have helped for about half of the time,
+            # unless they are given up.
+            coming = min(pool.pending, max(0, workers - pool.ready))
+            served_rps = (min(workers, pool.ready) + coming / 2) / self.catching_up_s
+            waiting += (rate - served_rps) * situation.startup_s
+        return max(0.0, waiting) / situation.drain_s
 
-    def _prefill_met_at(self, workers: int, rate_rps: float) -> float:
+    def _prefill_met_at(self, workers: int, arriving_rps: float) -> float:
         """Share of the requests that can meet the TTFT target at all that do."""
         target_s, work = self._targets.ttft_ms / 1000, self._work
         if workers == _ENDLESS:
             return 1.0
+        rate_rps = arriving_rps + self.catching_up_rps(workers)
         if workers <= rate_rps * work.service_s:
             return 0.0
         if self._wanted is None:
-            return float(_mean_ttft_s(work, workers, rate_rps) <= target_s)
-        wait = WaitTail(workers, rate_rps, work.service_s, work.variability)
+            return float(_mean_ttft_s(work, workers, rate_rps, self._situation.blindness) <= target_s)
+        wait = Waits(workers, rate_rps, work.service_s, work.variability, self._situation.blindness)
         possible = [(share, time) for share, time in work.spread if time <= target_s]
         if not self.prefill_feasible or not possible:
             return 1.0
@@ -347,21 +385,28 @@ class Case:
         return tuple(found)
 
 
-def _outcome(band: Band, z: float) -> float:
-    """What a sum turns out to be, so many standard deviations from its mean, and hardly ever nothing."""
-    sigma = (band.p90 - band.mean if z > 0 else band.mean - band.p10) / _Z90
-    return max(_LEAST * band.mean, band.mean + z * sigma)
+def _outcome(band: Band, node: _Class) -> float:
+    """The mean of what a sum may turn out to be in a class, and hardly ever nothing."""
+    sigma = (band.p90 - band.mean if node.normal > 0 else band.mean - band.p10) / _Z90
+    value = band.mean + node.normal * sigma
+    if node.tail is not None and band.tail is not None:
+        beyond = band.p90 + node.tail * band.tail
+        value = max(value, beyond if band.most is None else min(beyond, band.most))
+    return max(_LEAST * band.mean, value)
 
 
 def _moment(spread: Sequence[tuple[float, float]], order: int) -> float:
     return math.fsum(share * ratio**order for share, ratio in spread)
 
 
-def _mean_ttft_s(work: _Prefill, workers: int, rate_rps: float) -> float:
+def _late(work: _Prefill, wait: Waits, target_s: float) -> float:
+    return math.fsum(share * (wait.beyond(target_s - time) if time <= target_s else 1.0) for share, time in work.spread)
+
+
+def _mean_ttft_s(work: _Prefill, workers: int, rate_rps: float, blindness: float) -> float:
     if workers <= rate_rps * work.service_s:
         return math.inf
-    wait = WaitTail(workers, rate_rps, work.service_s, work.variability)
-    return work.service_s + wait.probability * wait.mean_s
+    return work.service_s + Waits(workers, rate_rps, work.service_s, work.variability, blindness).mean_s
 
 
 def first_that(meets: Callable[[int], bool], least: int) -> int:

@@ -42,7 +42,8 @@ class StartupTimes:
             return
         if self._ready is not None:
             for _ in range(min(workers.ready - self._ready, len(self._asked))):
-                self._taken.append(time - self._asked.popleft())
+                # A clock may be set back.
+                self._taken.append(max(0.0, time - self._asked.popleft()))
         self._ready = workers.ready
         while len(self._asked) > workers.pending:
             self._asked.pop()

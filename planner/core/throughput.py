@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from planner.core.budget import Limits
 from planner.core.expectation import expected_itl_ms, expected_ttft_ms
 from planner.core.observation import Observation
-from planner.core.sizing import Corrections, Requirement, Situation, Task, infeasible_itl, infeasible_ttft
+from planner.core.sizing import Corrections, Requirement, Situation, Targets, Task, infeasible_itl, infeasible_ttft
 
 if TYPE_CHECKING:
     from profiles import EngineProfile
@@ -68,6 +68,12 @@ class ThroughputSizing:
         del situation
         expected_ms = expected_ttft_ms(self._profile, observation)
         return observation.ttft_ms / expected_ms if observation.ttft_ms and expected_ms else None
+
+    def late_by_dispatch(
+        self, observation: Observation, targets: Targets, slowness: float, situation: Situation
+    ) -> None:
+        """These rules know no queue."""
+        del observation, targets, slowness, situation
 
     def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
         """ITL of a decode worker at the observed concurrency and context length."""

@@ -77,8 +77,7 @@ def replay(planner: Planner, records: Iterable[Record]) -> list[Replayed]:
             planner.take_burstiness(record.decision.explanation.burstiness)
             decision = planner.react(deciding)
         else:
-            planner.learn(seen)
-            planner.take_burstiness(record.decision.explanation.burstiness)
+            planner.learn(seen, record.decision.explanation)
             decision = planner.decide(deciding)
         replayed.append(Replayed(record=record, decision=decision))
     return replayed

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from planner import Observation, Workers
@@ -22,6 +23,17 @@ def test_idle_needs_an_empty_system():
 
 def test_rate():
     assert Observation(time=60, interval=60, requests_started=240).request_rate_rps == 4
+
+
+@pytest.mark.parametrize("quantiles", [{0.5: math.nan}, {0.9: -1.0}, {95: 300.0}])
+def test_quantiles_that_cannot_have_been_observed_are_refused(quantiles):
+    with pytest.raises(ValueError, match=r"Observation\.ttft_quantiles_ms has"):
+        Observation(time=60, interval=60, ttft_quantiles_ms=quantiles)
+
+
+def test_numbers_of_numpy_are_looked_at_too():
+    with pytest.raises(ValueError, match=r"Observation\.isl is nan"):
+        Observation(time=60, interval=60, isl=np.float32("nan"))
 
 
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])

@@ -131,6 +131,85 @@ def test_the_budget_takes_patience_before_need(profile):
     assert decision.prefill + decision.decode <= 10
 
 
+def steady(planner, workers, intervals=20, rate_rps=20.0):
+    """Lets a planner watch a load for a while; the time after."""
+    for index in range(1, intervals + 1):
+        planner.step(seen(index, 60 * rate_rps, prefill=workers, decode=workers, queued=0.0))
+    return 60.0 * intervals
+
+
+def moment(time, rate_rps, workers, **fields):
+    lengths = {"isl": 2000.0, "osl": 300.0}
+    return Observation(
+        time=time, interval=10.0, requests_started=10 * rate_rps, prefill=workers, decode=workers, **lengths, **fields
+    )
+
+
+@pytest.mark.parametrize("silent", [2, 4, 8])
+def test_load_that_returns_is_not_multiplied_by_what_silence_was_uncertain_of(profile, silent):
+    planner = make_planner(profile, sizing="slo", load_predictor="auto", max_gpu_budget=-1)
+    end = steady(planner, Workers(3))
+    usual = planner.react(moment(end + 10, 20.0, Workers(3)))
+    for index in range(1, silent + 1):
+        planner.step(seen(21 + index, 0, prefill=Workers(1), decode=Workers(1), inflight=0.0))
+    back = planner.react(moment(end + 60 * silent + 70, 20.0, Workers(1), queued=60.0))
+    assert max(back.prefill, back.decode) <= 3 * max(usual.prefill, usual.decode)
+
+
+def test_an_adjustment_does_not_give_back_what_a_reaction_has_just_asked_for(profile):
+    planner = make_planner(profile, sizing="slo", load_predictor="auto", max_gpu_budget=-1, scale_down_window=None)
+    end = steady(planner, Workers(3))
+    jump = planner.react(moment(end + 50, 200.0, Workers(3), queued=300.0))
+    assert jump.prefill > 3
+    there = Workers(3, pending=jump.prefill - 3)
+    after = planner.step(seen(21, 60 * 50.0, prefill=there, decode=there, queued=900.0))
+    assert after.prefill >= jump.prefill
+
+
+def test_reasons_after_a_reaction_name_what_holds(profile):
+    planner = make_planner(profile, sizing="slo", load_predictor="auto", max_gpu_budget=-1)
+    end = steady(planner, Workers(12))
+    held = planner.react(moment(end + 10, 20.0, Workers(12), queued=0.0))
+    assert (held.prefill, held.explanation.prefill.bound_by) == (12, Bound.PATIENCE)
+    nothing = Observation(time=end + 20, interval=10.0, requests_started=0.0, prefill=Workers(12), decode=Workers(12))
+    assert planner.react(nothing).explanation.reason.startswith("Nothing arrives now")
+
+
+def test_a_clock_that_is_set_back_does_not_stop_it(profile):
+    planner = make_planner(profile, sizing="slo", worker_startup=30, adjustment_interval=30, max_gpu_budget=-1)
+    asked = planner.step(seen(1, 6000, prefill=Workers(1), decode=Workers(1)))
+    there = Workers(asked.prefill), Workers(asked.decode)
+    pending = Workers(1, asked.prefill - 1), Workers(1, asked.decode - 1)
+    planner.step(seen(2, 6000, prefill=pending[0], decode=pending[1]))
+    for index in (0, 1, 2):
+        again = planner.step(seen(index, 6000, prefill=there[0], decode=there[1]))
+        assert again.prefill >= 1
+
+
+def test_late_requests_in_steady_pools_are_answered(profile):
+    """Requests that are dealt out blindly wait though others are free: only how many are late shows it."""
+    settled = {}
+    for late_ms in (300.0, 900.0):
+        planner = make_planner(profile, sizing="slo", load_predictor="auto", ttft=500, max_gpu_budget=-1)
+        workers = Workers(9), Workers(9)
+        for index in range(1, 60):
+            quantiles = {0.5: 150.0, 0.9: 0.8 * late_ms, 0.95: late_ms, 0.99: 1.5 * late_ms}
+            observation = seen(
+                index,
+                4800,
+                prefill=workers[0],
+                decode=workers[1],
+                ttft_ms=190.0,
+                itl_ms=12.0,
+                ttft_quantiles_ms=quantiles,
+                queued=0.0,
+            )
+            settled[late_ms] = planner.step(observation)
+    assert settled[300.0].explanation.blindness < 0.1
+    assert settled[900.0].explanation.blindness > 0.3
+    assert settled[900.0].explanation.prefill.required > settled[300.0].explanation.prefill.required
+
+
 def test_react_only_raises(profile):
     planner = make_planner(profile)
     there = {"prefill": Workers(3), "decode": Workers(3)}

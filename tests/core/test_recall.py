@@ -86,6 +86,25 @@ def test_burstiness_is_taken_up(profile):
     assert play(again, [2])[0].decision.explanation.burstiness == 6.0
 
 
+def test_the_peak_of_an_interval_is_taken_up(profile):
+    past = play(make(profile), range(1, 31))
+    uneven = [
+        dataclasses.replace(
+            one,
+            decision=dataclasses.replace(
+                one.decision, explanation=dataclasses.replace(one.decision.explanation, peak=3.0)
+            ),
+        )
+        for one in past
+    ]
+    tokens = []
+    for told in (past, uneven):
+        again = make(profile)
+        again.recall(told, EPOCH + 1830)
+        tokens.append(again.decide(past[-1].observation).explanation.forecast.input_tokens.mean)
+    assert tokens[1] > 2 * tokens[0]
+
+
 def test_start_up_times_are_measured_over_a_restart(profile):
     def seen(number, ready, pending):
         return Observation(

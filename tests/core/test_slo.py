@@ -1,6 +1,7 @@
 """Sizing for the share of requests that meet their targets, against the simulation and against all alternatives."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.core.budget import Limits
-from planner.core.decision import LoadForecast
+from planner.core.decision import Band, LoadForecast
 from planner.core.lengths import LengthShape
 from planner.core.observation import Workers
 from planner.core.sizing import Corrections, Situation, Targets, Task
@@ -93,6 +94,28 @@ def test_a_backlog_is_drained(profile):
 
 def test_sequences_that_decode_now_need_their_room(profile):
     assert required(profile, load(5.0), decoding=500.0)[1] > required(profile, load(5.0))[1]
+
+
+def test_pending_workers_solve_a_backlog_only_if_they_are_kept(profile):
+    few, _ = required(profile, load(20.0), queued=900.0, prefill=Workers(2), startup_s=90.0)
+    coming, _ = required(profile, load(20.0), queued=900.0, prefill=Workers(2, pending=8), startup_s=90.0)
+    calm, _ = required(profile, load(20.0))
+    assert calm < coming <= few
+
+
+def test_a_router_that_deals_out_blindly_wants_more_workers(profile):
+    found = [required(profile, load(40.0), blindness=blindness)[0] for blindness in (0.0, 0.3, 1.0)]
+    assert found == sorted(found)
+    assert found[-1] > found[0]
+
+
+def test_a_tail_of_jumps_is_sized_for_as_far_as_it_goes(profile):
+    def with_tail(tail, most):
+        band = Band(mean=1200 * 3000.0, p10=1150 * 3000.0, p90=1250 * 3000.0, tail=tail * 3000, most=most * 3000)
+        return required(profile, replace(load(20.0), input_tokens=band))[0]
+
+    assert with_tail(800.0, 3600.0) > with_tail(20.0, 3600.0)
+    assert with_tail(1e6, 3600.0) <= required(profile, load(60.0))[0] + 1
 
 
 def test_the_mean_may_be_what_counts(profile):

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from profiles import sample_profile_dir
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -22,3 +24,12 @@ def test_the_embedded_orchestrator_scales_up():
 
 def test_the_embedded_orchestrator_stays_short():
     assert len((EXAMPLES / "embedded_orchestrator.py").read_text().splitlines()) < 120
+
+
+def test_the_library_is_used_as_its_page_shows(capsys):
+    page = (EXAMPLES.parent / "docs" / "embedding.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code.replace('"profiling_results"', repr(str(sample_profile_dir()))), {})
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 5
+    assert all("Expecting 20" in line for line in shown)

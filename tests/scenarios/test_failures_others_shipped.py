@@ -23,7 +23,10 @@ async def test_prometheus_is_down_for_ten_minutes_under_load(play, cluster):
         assert record.decision.action is Action.HOLD
         assert targets([record]) == targets([before])
         assert "The load is unknown" in record.decision.explanation.reason
-    assert targets(after[-1:]) == targets([before])
+    last = after[-1].decision
+    assert last.explanation.prefill.bound_by is not Bound.BLIND
+    assert abs(last.prefill - before.decision.prefill) <= 1, "the longer a load was watched, the surer it is"
+    assert last.decode == before.decision.decode
     sample = play.daemon.metrics.registry.get_sample_value
     assert sample("sla_planner_held_ticks_total", {"reason": "blind"}) == 10
     assert sample("sla_planner_source_errors_total", {"field": "requests_started"}) == 10

@@ -107,6 +107,73 @@ def test_a_jump_is_over_once_it_is_known(run):
     assert np.mean([prefill for prefill, _ in settled]) <= 1.35 * needed
 
 
+def jumps(duration_s=6000.0, low_rps=24.0, high_rps=96.0, stay_s=600.0):
+    """Two levels by turns, unannounced."""
+    generator = np.random.default_rng(4)
+    time, found = 0.0, []
+    while time < duration_s:
+        rps = high_rps if int(time // stay_s) % 2 else low_rps
+        time += generator.exponential(1 / rps)
+        found.append(Arrival(time, 2000, 150))
+    return found
+
+
+def test_jumps_that_came_again_are_prepared_for(run):
+    """Whoever gives up what comes back sooner than workers do misses it every time."""
+    outcome = run(jumps(), slo_percentile=95)
+    needed = max(
+        point.target[0]
+        for point in run(pattern("constant", 96, 96, isl=2000.0, duration_s=1800.0), initial=(12, 2)).points[-20:]
+    )
+    late = [point for point in outcome.points if point.time_s > 2700]
+    rises = [point for point in late if point.time_s % 1200 == 600]
+    assert len(rises) == 3
+    assert all(point.observation.prefill.ready >= 0.75 * needed for point in rises)
+    assert max(point.target[0] for point in late) <= 1.5 * needed, "as far as it goes, and no farther"
+
+
+def clumps(duration_s=7200.0):
+    """A little load, and 120 requests per second for twenty seconds every six minutes."""
+    generator = np.random.default_rng(5)
+    time, found = 0.0, []
+    while time < duration_s:
+        time += generator.exponential(1 / (120 if 100 <= time % 360 < 120 else 4))
+        found.append(Arrival(time, 2000, 150))
+    return found
+
+
+def test_clumps_within_an_interval_are_sized_for_by_what_they_bring(run):
+    """An interval's mean hides what its requests met; windows between adjustments show it."""
+    outcome = run(clumps(), slo_percentile=95)
+    needed = max(
+        point.target[0]
+        for point in run(pattern("constant", 120, 120, isl=2000.0, duration_s=1200.0), initial=(15, 3)).points[-10:]
+    )
+    late = [point for point in outcome.points if point.time_s > 3000]
+    assert max(point.decision.explanation.peak for point in late) > 2
+    assert np.mean([point.target[0] for point in late]) >= 0.75 * needed
+    assert max(point.target[0] for point in late) <= 2 * needed
+
+
+def test_load_that_returns_after_silence_gets_what_it_needs_and_not_more(run):
+    busy = pattern("constant", 20, 20, duration_s=900.0)
+    load = [one._replace(time=one.time + shift) for shift in (0.0, 1800.0, 3600.0) for one in busy]
+    outcome = run(load, initial=(3, 1))
+    assert max(point.target[0] for point in outcome.points) <= 9, "3 are enough, and what waited wants some more"
+    assert max(point.target[1] for point in outcome.points) <= 3
+
+
+def test_a_single_flash_crowd_is_forgotten(run):
+    calm = pattern("constant", 10, 10, duration_s=9000.0, isl=2000.0)
+    crowd = [one._replace(time=one.time + 3000) for one in pattern("constant", 30, 30, duration_s=300.0, isl=2000.0)]
+    outcome = run(sorted([*calm, *crowd], key=lambda one: one.time), initial=(5, 1), slo_percentile=95)
+    before, after = (
+        np.mean([point.target[0] for point in outcome.points if low < point.time_s < high])
+        for low, high in ((2000, 3000), (5400, 9000))
+    )
+    assert after <= before + 1
+
+
 def test_a_rise_is_prepared_for_as_long_as_workers_take_to_start(run):
     arrivals = pattern("ramp", 5, 40, period_s=3600.0, duration_s=3600.0)
     outcome = run(arrivals, startup_s=180.0, initial=(3, 1))

@@ -1,0 +1,68 @@
+"""How requests come: how long they are, in what bursts, and how they find workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from planner.core.burstiness import Burstiness
+from planner.core.decision import Explanation
+from planner.core.dispatch import Dispatch
+from planner.core.lengths import LengthShape
+from planner.core.observation import Observation
+from planner.core.windows import Windows
+
+# Requests that come more unevenly than this are late for that, not for how they are dealt out.
+_MOST_UNEVEN = 2.0
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What is learnt of the traffic besides its amount.
+
+    Attributes:
+        isl: How input lengths are spread around their mean.
+        osl: How output lengths are.
+        burstiness: How unevenly work arrives within moments.
+        windows: The windows of the current interval so far.
+        peak: The load that the requests of the last interval met, over its mean load.
+        dispatch: How blindly requests are dealt out to workers.
+    """
+
+    isl: LengthShape = field(default_factory=LengthShape)
+    osl: LengthShape = field(default_factory=LengthShape)
+    burstiness: Burstiness = field(default_factory=Burstiness)
+    windows: Windows = field(default_factory=Windows)
+    peak: float = 1.0
+    dispatch: Dispatch = field(default_factory=Dispatch)
+
+    def glimpse(self, observation: Observation) -> None:
+        """Take in a window between two adjustments."""
+        self.burstiness = self.burstiness.learn(observation, self.isl.second_moment())
+        self.windows = self.windows.add(observation)
+
+    def learn(self, observation: Observation, recorded: Explanation | None) -> None:
+        """Take in an interval.
+
+        Args:
+            observation: The interval.
+            recorded: What was learnt of it when it passed, if that was not now.
+        """
+        if recorded is None:
+            self.burstiness = self.burstiness.learn(observation, self.isl.second_moment())
+            self.peak = self.windows.peak(observation, self.isl.second_moment())
+        else:
+            self.burstiness, self.peak = Burstiness(recorded.burstiness), recorded.peak
+        self.windows = Windows()
+        self.isl = self.isl.learn(observation.isl_quantiles, observation.isl)
+        self.osl = self.osl.learn(observation.osl_quantiles, observation.osl)
+
+    def met(self, observation: Observation) -> Observation | None:
+        """The interval as its requests met it; None if they came too unevenly to tell how they were dealt out."""
+        requests = observation.requests_started
+        if requests is None or self.peak * self.burstiness.value > _MOST_UNEVEN:
+            return None
+        return replace(observation, requests_started=requests * self.peak)
+
+    def learn_dispatch(self, late: float, together: float, apart: float) -> None:
+        """Learn how requests find workers; see Dispatch."""
+        self.dispatch = self.dispatch.learn(late, together, apart)

@@ -1,0 +1,99 @@
+"""What is learnt of how requests come: windows within an interval, and how they find workers."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.core.decision import Band, LoadForecast
+from planner.core.dispatch import Dispatch, Waits, share_beyond
+from planner.core.observation import Observation
+from planner.core.windows import Windows
+
+
+def window(requests, length_s=10.0, isl=1000.0):
+    return Observation(time=0.0, interval=length_s, requests_started=requests, isl=isl if requests else None)
+
+
+def peak(counts, *, watched=None, second_moment=1.0):
+    windows = Windows()
+    for count in counts[: len(counts) - 1 if watched is None else watched]:
+        windows = windows.add(window(count))
+    return windows.peak(window(sum(counts), 10.0 * len(counts)), second_moment)
+
+
+class TestWindows:
+    def test_even_windows_have_no_peak(self):
+        assert peak([200.0] * 6) == 1.0
+
+    def test_chance_is_no_peak(self):
+        generator = np.random.default_rng(1)
+        assert np.mean([peak(generator.poisson(50, 6).astype(float)) for _ in range(200)]) < 1.02
+
+    def test_requests_of_a_clump_meet_its_rate(self):
+        # 600 of 680 requests come within one of six windows: nearly all meet 60/s, where the mean is 11.3/s.
+        met = (600**2 + 5 * 16**2) / 680 - 1
+        assert peak([16.0, 16.0, 600.0, 16.0, 16.0, 16.0]) == pytest.approx(met / (680 / 6), rel=1e-6)
+
+    def test_what_came_after_the_last_window_counts(self):
+        assert peak([20.0, 20.0, 20.0, 20.0, 20.0, 400.0]) > 3
+
+    def test_too_few_windows_say_nothing(self):
+        assert peak([10.0, 500.0, 10.0, 10.0, 10.0, 10.0], watched=2) == 1.0
+        assert Windows().peak(window(100.0, 60.0), 1.0) == 1.0
+
+    def test_an_unknown_window_is_left_out(self):
+        assert Windows().add(Observation(time=0.0, interval=10.0)) == Windows()
+
+    @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=12))
+    def test_a_peak_is_never_below_the_mean_nor_above_the_busiest_window(self, counts):
+        found = peak(counts)
+        assert 1 <= found <= max(1.0, len(counts) * max(counts) / max(sum(counts), 1e-9)) * (1 + 1e-9)
+
+
+class TestDispatch:
+    def test_queues_of_their_own_are_longer(self):
+        together, apart = (Waits(8, 30.0, 0.2, 1.0, blindness) for blindness in (0.0, 1.0))
+        assert apart.mean_s > 3 * together.mean_s
+        assert apart.beyond(0.3) > 3 * together.beyond(0.3)
+        half = Waits(8, 30.0, 0.2, 1.0, 0.5)
+        assert half.beyond(0.3) == pytest.approx((apart.beyond(0.3) + together.beyond(0.3)) / 2)
+
+    def test_a_single_worker_is_found_by_all(self):
+        assert Waits(1, 3.0, 0.2, 1.0, 1.0).mean_s == pytest.approx(Waits(1, 3.0, 0.2, 1.0, 0.0).mean_s)
+
+    def test_blindness_is_learnt_from_how_many_are_late(self):
+        dispatch = Dispatch()
+        for _ in range(60):
+            dispatch = dispatch.learn(0.12, together=0.02, apart=0.22)
+        assert dispatch.blindness == pytest.approx(0.5, abs=0.01)
+
+    def test_one_bad_interval_moves_it_little(self):
+        assert Dispatch().learn(0.9, together=0.02, apart=0.22).blindness <= 0.05
+
+    def test_where_both_are_alike_nothing_is_learnt(self):
+        assert Dispatch(0.3).learn(0.5, together=0.001, apart=0.002) == Dispatch(0.3)
+
+    def test_share_beyond(self):
+        quantiles = {0.5: 100.0, 0.9: 300.0, 0.99: 800.0}
+        assert share_beyond(quantiles, 300.0) == pytest.approx(0.1)
+        assert share_beyond(quantiles, 200.0) == pytest.approx(0.3)
+        assert share_beyond(quantiles, 50.0) == pytest.approx(0.75)
+        assert share_beyond(quantiles, 900.0) == pytest.approx(0.005)
+
+    @given(st.floats(0.1, 1e4), st.floats(0.1, 1e4), st.floats(0.1, 1e4), st.floats(0, 2e4))
+    def test_a_share_is_a_share(self, a, b, c, value):
+        low, middle, high = sorted((a, b, c))
+        assert 0 <= share_beyond({0.5: low, 0.9: middle, 0.99: high}, value) <= 1
+
+
+class TestMore:
+    def test_what_came_on_top_may_be_what_was_feared(self):
+        band = Band(mean=10.0, p10=8.0, p90=300.0, tail=50.0, most=400.0)
+        assert band.raised(200.0) == Band(mean=210.0, p10=208.0, p90=300.0, tail=50.0, most=400.0)
+        assert band.raised(900.0) == Band(mean=910.0, p10=908.0, p90=910.0, tail=50.0, most=910.0)
+
+    def test_a_load_is_raised_in_requests_and_in_both_kinds_of_tokens(self):
+        load = LoadForecast(requests=10.0, requests_p10=8.0, requests_p90=12.0, isl=100.0, osl=10.0, interval=60.0)
+        more = load.raised(5.0, prefill=20.0, decode=0.0)
+        assert (more.requests, more.prefill_requests.mean, more.decode_requests.mean) == (15.0, 30.0, 10.0)
