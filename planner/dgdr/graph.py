@@ -210,18 +210,19 @@ class Graph:
         assert roles.prefill is not None  # noqa: S101 - not aggregated, so there is one
         return named[roles.prefill.name], named[roles.decode.name]
 
-    def put(self, name: str, spec: Object) -> None:
+    def put(self, name: str, spec: Object) -> Part:
         """Add a component, or replace the one of that name."""
         found = self._components(self.spec)
         if isinstance(found, dict):
             found[name] = spec
-            return
+            return Part(name, spec, listed=False)
         places = [index for index, one in enumerate(found) if one.get("name") == name]
         entry = {"name": name, **{key: value for key, value in spec.items() if key != "name"}}
         if places:
             found[places[0]] = entry
         else:
             found.append(entry)
+        return Part(name, entry, listed=True)
 
     def overlay(self, partial: Mapping[str, Any]) -> None:
         """Lay a part of a deployment over it: mappings are merged, components by name, all else is replaced."""

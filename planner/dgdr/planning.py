@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from planner.dgdr import words
 from planner.dgdr.base import template
@@ -39,9 +39,8 @@ def put_planner(
     Raises:
         RequestError: The planner would not accept what it is told.
     """
-    model = _planner_of(Graph(template(generated["backend"], graph.version)))
-    assert model is not None  # noqa: S101 - every template has one
-    before = _planner_of(graph)
+    (model,) = _planners(Graph(template(generated["backend"], graph.version)))
+    before = next(_planners(graph), None)
     values = {
         **_told(model),
         **(_told(before) if before else {}),
@@ -50,11 +49,10 @@ def put_planner(
     }
     # Now rather than in a pod that ends at once.
     check({name: Found(value, "generated") for name, value in values.items()}, option_path(request))
-    if before is None or _MODULE not in before.words:
+    component = before
+    if component is None or _MODULE not in component.words:
         # None, or another program: nothing of how that one was run is of use.
-        graph.put(before.name if before else model.name, copy.deepcopy(model.spec))
-    component = _planner_of(graph)
-    assert component is not None  # noqa: S101 - it was put there
+        component = graph.put(before.name if before else model.name, copy.deepcopy(model.spec))
     component.container["command"] = ["python3", "-m", _MODULE]
     component.container["args"] = list(flags_of(values))
     chosen = image or component.image or model.image or ""
@@ -63,8 +61,8 @@ def put_planner(
     return chosen
 
 
-def _planner_of(graph: Graph) -> Part | None:
-    return next((part for part in graph.parts if part.role == "planner"), None)
+def _planners(graph: Graph) -> Iterator[Part]:
+    return (part for part in graph.parts if part.role == "planner")
 
 
 def _told(component: Part) -> dict[str, str | tuple[str, ...]]:
