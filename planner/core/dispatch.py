@@ -9,6 +9,8 @@ from planner.core.queueing import WaitTail
 
 # One interval moves what was learnt by at most so much: a surge looks like bad luck with workers.
 _WEIGHT, _LARGEST_STEP = 0.2, 0.05
+# So little is chance.
+_DOUBTFUL = 0.06
 # Shares of late requests nearer to each other than this tell nothing.
 _LEAST_DIFFERENCE = 0.01
 
@@ -55,6 +57,11 @@ class Dispatch:
     """
 
     blindness: float = 0.0
+
+    @property
+    def certain(self) -> float:
+        """The share, once several intervals have shown that there is one."""
+        return self.blindness if self.blindness > _DOUBTFUL else 0.0
 
     def learn(self, late: float, together: float, apart: float) -> Dispatch:
         """What is known after one more interval.

@@ -243,7 +243,7 @@ class Policy:
             isl_spread=self._traffic.isl.spread(),
             osl_spread=self._traffic.osl.spread(),
             burstiness=self._traffic.burstiness.in_queues,
-            blindness=self._traffic.dispatch.blindness,
+            blindness=self._traffic.dispatch.certain,
             queued=queued,
             decoding=decoding,
             prefill=observation.decode if self.rules.limits.aggregated else observation.prefill,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
@@ -63,6 +63,11 @@ _MOST = 0.5
 _GRAIN = 50.0
 # So many workers that no request is late for want of one.
 _ENDLESS = 1 << 20
+# Where more requests than this are late on an idle engine, how many are says more of lengths than of queues.
+_MOST_HOPELESS = 0.05
+# A router that deals out blindly makes a few requests late however many workers there are: at most so many times those
+# of a single queue are set against it.
+_MOST_FOR_BLINDNESS = 2.0
 # Share of the expected load that comes at least.
 _LEAST = 0.05
 # Latency, queue and all, is worked out at so many batch sizes.
@@ -136,6 +141,9 @@ class SloSizing:
         """The workers with which the load meets the targets as often as wanted."""
         case = Case(self, task)
         prefill, decode = case.fewest()
+        if task.situation.blindness:
+            one_queue = replace(task, situation=replace(task.situation, blindness=0.0))
+            prefill = min(prefill, math.ceil(_MOST_FOR_BLINDNESS * Case(self, one_queue).fewest()[0]))
         return Requirement(
             prefill=prefill,
             decode=decode,
@@ -179,11 +187,12 @@ class SloSizing:
         rate, workers = observation.request_rate_rps, observation.prefill
         if not (rate and observation.isl and workers and workers.ready):
             return None
-        work = self.prefill_work(observation.isl, slowness, situation)
-        if workers.ready <= rate * work.service_s:
+        work, target_s = self.prefill_work(observation.isl, slowness, situation), targets.ttft_ms / 1000
+        hopeless = math.fsum(share for share, time in work.spread if time > target_s)
+        if workers.ready <= rate * work.service_s or hopeless > _MOST_HOPELESS:
             return None
         together, apart = (
-            _late(work, Waits(workers.ready, rate, work.service_s, work.variability, blindness), targets.ttft_ms / 1000)
+            _late(work, Waits(workers.ready, rate, work.service_s, work.variability, blindness), target_s)
             for blindness in (0.0, 1.0)
         )
         return together, apart

@@ -109,6 +109,13 @@ def test_a_router_that_deals_out_blindly_wants_more_workers(profile):
     assert found[-1] > found[0]
 
 
+@pytest.mark.parametrize("percentile", [95.0, 99.9])
+def test_what_workers_cannot_cure_is_no_reason_for_more_and_more(profile, percentile):
+    alone, _ = required(profile, load(40.0, isl=9000.0), percentile)
+    blind, _ = required(profile, load(40.0, isl=9000.0), percentile, blindness=1.0)
+    assert blind <= 2 * alone
+
+
 def test_a_tail_of_jumps_is_sized_for_as_far_as_it_goes(profile):
     def with_tail(tail, most):
         band = Band(mean=1200 * 3000.0, p10=1150 * 3000.0, p90=1250 * 3000.0, tail=tail * 3000, most=most * 3000)
