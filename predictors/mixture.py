@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from statistics import median
 
 import numpy as np
 
 from predictors.experts import Level, Median, Regression, Trend
 from predictors.kalman import KalmanModel
+from predictors.sample import medians
 from predictors.season import Season
 from predictors.series import Model
 from predictors.uncertainty import HORIZONS
@@ -65,7 +67,9 @@ class MixtureModel(Model):
         self._losses = np.zeros((HORIZONS, len(self._models)))
         self._counts = np.zeros(HORIZONS)
         self._values = 0.0
+        self._weights = np.tile(self._prior, (HORIZONS, 1))
         self._said = np.full((HORIZONS, len(self._models)), np.nan)
+        self._expected = np.full(HORIZONS, np.nan)
         self._past: deque[np.ndarray] = deque(maxlen=HORIZONS)
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._errors: deque[float] = deque(maxlen=_USUAL_ERRORS)
@@ -81,6 +85,7 @@ class MixtureModel(Model):
         for model in self._models:
             model.take(value, time)
         self._said = np.array([self._expectations(step) for step in range(1, HORIZONS + 1)])
+        self._expected = _mean(self._said, self._weights)
         self._past.append(self._said)
 
     def _expectations(self, horizon_steps: int) -> list[float]:
@@ -94,15 +99,16 @@ class MixtureModel(Model):
         unknown = np.isnan(errors)
         if unknown.any():
             # A model that joins late has the loss of a middling one until then: it has to earn its weight.
-            errors = np.where(unknown, np.nanmedian(errors, axis=1, keepdims=True), errors)
+            errors = np.where(unknown, medians(errors)[:, None], errors)
         self._losses[:count] = _MEMORY * self._losses[:count] + errors
         self._counts[:count] = _MEMORY * self._counts[:count] + 1
         self._values = _MEMORY * self._values + value
+        self._weigh()
 
     def _restart_after_shift(self, value: float, time: float | None) -> None:
-        expected = self.expect(1)
-        error = value - expected if expected is not None else 0.0
-        usual = max(float(np.median(self._errors)), _TINY * value) if len(self._errors) >= 3 else math.inf
+        expected = float(_mean(self._said[:1], self._weights[:1])[0])
+        error = 0.0 if math.isnan(expected) else value - expected
+        usual = max(median(self._errors), _TINY * value) if len(self._errors) >= 3 else math.inf
         surprise = error if abs(error) > _SHIFT * usual else 0.0
         if surprise * self._surprise > 0:
             for model in self._averages:
@@ -115,22 +121,29 @@ class MixtureModel(Model):
 
     def expect(self, horizon_steps: int) -> float | None:
         """The weighted mean of what the models expect."""
-        said = (
-            self._said[horizon_steps - 1] if horizon_steps <= HORIZONS else np.array(self._expectations(horizon_steps))
-        )
-        told = np.isfinite(said)
-        if not told.any():
-            return None
-        weights = self._weights(min(horizon_steps, HORIZONS) - 1) * told
-        return float(weights @ np.where(told, said, 0.0) / weights.sum())
+        if horizon_steps <= HORIZONS:
+            expected = self._expected[horizon_steps - 1]
+        else:
+            expected = _mean(np.array([self._expectations(horizon_steps)]), self._weights[-1:])[0]
+        return None if math.isnan(expected) else float(expected)
 
-    def _weights(self, step: int) -> np.ndarray:
+    def _weigh(self) -> None:
+        """Weigh the models at each horizon by how they did; before one was judged, as if none were better."""
         judged = int(np.count_nonzero(self._counts))
-        if step >= judged:
-            return self._prior
         losses = np.log(self._losses[:judged] + max(_TINY * self._values, 1e-300))
         standings = losses - losses.min(axis=1, keepdims=True)
-        standing = (1 - _SHARED) * standings[step] + _SHARED * standings.mean(axis=0)
-        sharpness = _SHARPNESS * self._counts[step] / (self._counts[step] + _CHANCE)
-        weights: np.ndarray = self._prior * np.exp(-sharpness * (standing - standing.min()))
-        return weights
+        standings = (1 - _SHARED) * standings + _SHARED * standings.mean(axis=0)
+        counts = self._counts[:judged, None]
+        sharpness = _SHARPNESS * counts / (counts + _CHANCE)
+        self._weights[:judged] = self._prior * np.exp(-sharpness * (standings - standings.min(axis=1, keepdims=True)))
+
+
+def _mean(said: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted mean of each row of what is said, (rows, models); NaN is not said, and NaN where nothing is."""
+    told = np.isfinite(said)
+    counted = weights * told
+    total = counted.sum(axis=1)
+    sums = (counted * np.where(told, said, 0.0)).sum(axis=1)
+    means = np.full(len(said), np.nan)
+    np.divide(sums, total, out=means, where=total > 0)
+    return means
