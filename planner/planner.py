@@ -156,7 +156,7 @@ class Planner:
                     if self._warm_intervals:
                         self._warm_up(seen)
                 if last is not None:
-                    self._policy.recall(seen, one.decision, reaction=one.reaction)
+                    self._policy.recall(self._of_pools(seen), one.decision, reaction=one.reaction)
             if last is not None:
                 self._pass_time(last, now - interval)
         return learnt
@@ -198,7 +198,8 @@ class Planner:
         """Answer what is arriving between two adjustments; it may only raise the targets.
 
         Args:
-            observation: What was seen since the last adjustment or reaction; nothing is learnt from it.
+            observation: What was seen since the last adjustment or reaction. No load is learnt from it, but how bursts
+                come within an interval, and how long workers take to start.
         """
         return self._policy.react(self._of_pools(observation))
 

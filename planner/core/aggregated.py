@@ -58,9 +58,11 @@ class AggregatedSloSizing(SloSizing):
             warnings=_warnings(self.profile, task, case.prefill_feasible, case.decode_feasible),
         )
 
-    def split(self, task: Task, limits: Limits, needs: tuple[int, int]) -> tuple[int, int]:
+    def split(
+        self, task: Task, limits: Limits, needs: tuple[int, int], previous: tuple[int | None, int | None]
+    ) -> tuple[int, int]:
         """As many as the budget holds."""
-        del task
+        del task, previous
         return limits.cut_to_budget(*needs)
 
     def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
@@ -175,7 +177,7 @@ class _SharedCase(Case):
     def _tokens_met(self, workers: int, rate_rps: float, batch: float, busy: float, wait: WaitTail) -> float:
         """Share of requests whose tokens come in time, whatever prompts come in between and however batches vary."""
         target_s = self._itl_s * self._corrections.decode
-        if not self.decode_feasible:
+        if not self.decode_feasible or batch <= 0:
             return 1.0
         if self._wanted is None:
             return float(self._step_s(batch) / (1 - busy) <= target_s)
@@ -260,9 +262,11 @@ class AggregatedThroughputSizing:
             warnings=_warnings(self._profile, task, prefill_feasible, feasible),
         )
 
-    def split(self, task: Task, limits: Limits, needs: tuple[int, int]) -> tuple[int, int]:
+    def split(
+        self, task: Task, limits: Limits, needs: tuple[int, int], previous: tuple[int | None, int | None]
+    ) -> tuple[int, int]:
         """As many as the budget holds."""
-        del task
+        del task, previous
         return limits.cut_to_budget(*needs)
 
     def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planner.core.observation import Observation
+from planner.core.windows import Window
 
 _WEIGHT = 0.05
 _LOWEST, _HIGHEST = 1.0, 1000.0
@@ -14,15 +15,6 @@ _MOST_SEEN = 5.0
 # Longer windows speak of how the load changes, not of how it comes.
 _LONGEST_WINDOW_S = 30.0
 _LEAST_ARRIVALS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What arrived in one short window: requests, input tokens, and its length in seconds."""
-
-    requests: float
-    tokens: float
-    length_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +47,11 @@ class Burstiness:
         requests, isl = observation.requests_started, observation.isl
         if requests is None or isl is None or observation.interval > _LONGEST_WINDOW_S:
             return Burstiness(self.value)
-        window, last = Window(requests, requests * isl, observation.interval), self.last
+        window, last = Window(requests * isl, requests, observation.interval), self.last
         if last is None or abs(last.length_s / window.length_s - 1) > 0.1:
             return Burstiness(self.value, window)
         arrivals, tokens = window.requests + last.requests, window.tokens + last.tokens
-        if arrivals < _LEAST_ARRIVALS:
+        if arrivals < _LEAST_ARRIVALS or not tokens:
             return Burstiness(self.value, window)
         independent = second_moment * tokens**2 / arrivals
         seen = min(_MOST_SEEN * self.value, (window.tokens - last.tokens) ** 2 / independent)

@@ -138,8 +138,8 @@ class PoolExplanation:
         observed_ms: Latency observed, milliseconds; None if unknown.
         target_ms: The SLA target, milliseconds.
         feasible: Whether an engine could meet the target at the forecast lengths at all.
-        kept: Workers that are not given up though fewer may do, as the load may come out higher; None where the load
-            was not sized for, or at a reaction.
+        kept: Workers that are not given up though fewer may do, as the load may come out higher; at a reaction those
+            that it raised the pool to; None where neither is.
     """
 
     previous: int | None

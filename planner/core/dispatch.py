@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from planner.core.queueing import WaitTail
 
 # One interval moves what was learnt by at most so much: a surge looks like bad luck with workers.
 _WEIGHT, _LARGEST_STEP = 0.2, 0.05
+# What is left of what was learnt after an interval that tells nothing.
+_FADING = 0.98
 # So little is chance.
 _DOUBTFUL = 0.06
 # Shares of late requests nearer to each other than this tell nothing.
@@ -72,6 +75,9 @@ class Dispatch:
             apart: Share expected to if each worker has a queue of its own, chosen blindly.
         """
         if apart - together < _LEAST_DIFFERENCE:
+            return Dispatch(self.blindness * _FADING)
+        if late > apart:
+            # Nor is this how requests are dealt out: too few workers, or a backlog.
             return self
         seen = min(1.0, max(0.0, (late - together) / (apart - together)))
         step = min(_LARGEST_STEP, max(-_LARGEST_STEP, _WEIGHT * (seen - self.blindness)))
@@ -79,15 +85,17 @@ class Dispatch:
 
 
 def share_beyond(quantiles: Mapping[float, float], value: float) -> float:
-    """Share of a distribution beyond a value, linear between its quantiles and, beyond the last, half of what is left.
+    """Share of a distribution beyond a value, linear between its quantiles and exponential beyond the last two.
 
     Args:
         quantiles: Values by probability, at least one.
         value: The value.
     """
-    below_p = below = 0.0
-    for p, at in sorted(quantiles.items()):
+    known = [(0.0, 0.0), *sorted(quantiles.items())]
+    for (below_p, below), (p, at) in itertools.pairwise(known):
         if at >= value:
             return 1 - (below_p + (p - below_p) * (value - below) / (at - below) if at > below else p)
-        below_p, below = p, at
-    return (1 - below_p) / 2
+    (below_p, below), (p, at) = known[-2:]
+    if at <= below:
+        return 0.0
+    return float((1 - p) * ((1 - p) / (1 - below_p)) ** ((value - at) / (at - below)))

@@ -181,27 +181,34 @@ class Policy:
         needs = limits.raise_to_minimum(requirement.prefill, requirement.decode)
         kept = limits.raise_to_minimum(draft.previous[0] or 0, draft.previous[1] or 0)
         wishes = max(kept[0], needs[0]), max(kept[1], needs[1])
-        fitting = kept if limits.holds(*kept) else limits.cut_to_budget(*kept)
-        self._remember(observation.time, draft.previous, needs)
+        targets = kept if limits.holds(*kept) else limits.cut_to_budget(*kept)
+        if not limits.holds(*wishes):
+            share = self._sizing.split(self._task(draft, load), limits, wishes, draft.previous)
+            targets = limits.fill_up(targets, (max(targets[0], share[0]), max(targets[1], share[1])))
+        targets = limits.fill_up(targets, wishes)
         return self._conclude(
             replace(
                 draft,
                 sized_for=load,
                 requirement=requirement,
                 needs=needs,
-                kept=needs,
-                targets=limits.fill_up(fitting, wishes),
+                kept=self._remember(observation.time, draft.previous, targets),
+                targets=targets,
             )
         )
 
-    def _remember(self, time: float, previous: tuple[int | None, int | None], needs: tuple[int, int]) -> None:
-        """Let patience know what a reaction asks for.
+    def _remember(
+        self, time: float, previous: tuple[int | None, int | None], targets: tuple[int, int]
+    ) -> tuple[int | None, int | None]:
+        """Let patience know what a reaction raised; the workers remembered of each pool.
 
         The next adjustment is not to give it back, on the mean of an interval in which less came at first.
         """
-        for pool, before, need in zip((self._prefill, self._decode), previous, needs, strict=True):
-            if need > (before or 0):
-                pool.window.remember(time, need)
+        raised = [target if target > (before or 0) else None for before, target in zip(previous, targets, strict=True)]
+        for pool, target in zip((self._prefill, self._decode), raised, strict=True):
+            if target is not None:
+                pool.window.remember(time, target)
+        return raised[0], raised[1]
 
     def _seen_load(self, observation: Observation, forecast: LoadForecast | None) -> LoadForecast | None:
         """What arrives now, if that is more than expected by more than chance; else what is expected."""
@@ -301,7 +308,7 @@ class Policy:
         wishes = self._settle(draft, needs, kept)
         fitting = needs
         if not limits.holds(*needs):
-            fitting = self._sizing.split(self._task(draft, load), limits, needs)
+            fitting = self._sizing.split(self._task(draft, load), limits, needs, draft.previous)
         return replace(
             draft,
             sized_for=load,

@@ -115,8 +115,17 @@ class Sizing(Protocol):
         """The workers that a load needs to stay within targets."""
         ...
 
-    def split(self, task: Task, limits: Limits, needs: tuple[int, int]) -> tuple[int, int]:
-        """The workers to have when the budget cannot hold ``needs``; at least the minimum of each pool."""
+    def split(
+        self, task: Task, limits: Limits, needs: tuple[int, int], previous: tuple[int | None, int | None]
+    ) -> tuple[int, int]:
+        """The workers to have when the budget cannot hold ``needs``; at least the minimum of each pool.
+
+        Args:
+            task: What the workers are for.
+            limits: The budget, among others.
+            needs: Workers wanted.
+            previous: Workers asked for before; None where unknown. They are not moved about for nothing.
+        """
         ...
 
     def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:

@@ -68,6 +68,8 @@ _MOST_HOPELESS = 0.05
 # A router that deals out blindly makes a few requests late however many workers there are: at most so many times those
 # of a single queue are set against it.
 _MOST_FOR_BLINDNESS = 2.0
+# Workers are not moved from one pool to the other for fewer requests than this share.
+_WORTH_MOVING = 0.01
 # Share of the expected load that comes at least.
 _LEAST = 0.05
 # Latency, queue and all, is worked out at so many batch sizes.
@@ -152,7 +154,9 @@ class SloSizing:
             warnings=case.warnings(),
         )
 
-    def split(self, task: Task, limits: Limits, needs: tuple[int, int]) -> tuple[int, int]:
+    def split(
+        self, task: Task, limits: Limits, needs: tuple[int, int], previous: tuple[int | None, int | None]
+    ) -> tuple[int, int]:
         """The workers within the budget, not above ``needs``, with which most requests meet both targets."""
         case = Case(self, task)
         assert limits.max_gpus is not None  # noqa: S101 - only a budget asks for a split
@@ -161,7 +165,8 @@ class SloSizing:
             decode = min(needs[1], (limits.max_gpus - prefill * limits.prefill_gpus) // limits.decode_gpus)
             if decode < limits.min_endpoint:
                 break
-            if (value := case.value(prefill, decode)) > best_value + 1e-12:
+            value = case.value(prefill, decode) + (_WORTH_MOVING if (prefill, decode) == previous else 0.0)
+            if value > best_value + 1e-12:
                 best, best_value = (prefill, decode), value
         return best
 

@@ -42,7 +42,7 @@ class ScaleDownWindow:
         return min(previous, max(past for _, past in self._needs))
 
     def remember(self, time: float, need: int) -> None:
-        """Take in a need that was settled before a restart."""
+        """Take in a need that arose between two settlements, or before a restart."""
         if self._watching_since is None:
             self._watching_since = time
         self._needs.append((time, need))

@@ -58,9 +58,11 @@ class ThroughputSizing:
             warnings=tuple(warnings),
         )
 
-    def split(self, task: Task, limits: Limits, needs: tuple[int, int]) -> tuple[int, int]:
+    def split(
+        self, task: Task, limits: Limits, needs: tuple[int, int], previous: tuple[int | None, int | None]
+    ) -> tuple[int, int]:
         """The needs in proportion, as far as whole workers allow."""
-        del task
+        del task, previous
         return limits.cut_to_budget(*needs)
 
     def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:

@@ -13,6 +13,7 @@ from planner.core.windows import Windows
 
 # Requests that come more unevenly than this are late for that, not for how they are dealt out.
 _MOST_UNEVEN = 2.0
+_PEAK_WEIGHT = 0.1
 
 
 @dataclass(slots=True)
@@ -24,7 +25,8 @@ class Traffic:
         osl: How output lengths are.
         burstiness: How unevenly work arrives within moments.
         windows: The windows of the current interval so far.
-        peak: The load that the requests of the last interval met, over its mean load.
+        peak: The load that the requests of the last interval met, over its mean load; the usual one if unknown.
+        usual_peak: The mean of that lately.
         dispatch: How blindly requests are dealt out to workers.
     """
 
@@ -33,6 +35,7 @@ class Traffic:
     burstiness: Burstiness = field(default_factory=Burstiness)
     windows: Windows = field(default_factory=Windows)
     peak: float = 1.0
+    usual_peak: float = 1.0
     dispatch: Dispatch = field(default_factory=Dispatch)
 
     def glimpse(self, observation: Observation) -> None:
@@ -49,9 +52,11 @@ class Traffic:
         """
         if recorded is None:
             self.burstiness = self.burstiness.learn(observation, self.isl.second_moment())
-            self.peak = self.windows.peak(observation, self.isl.second_moment())
+            peak = self.windows.peak(observation, self.isl.second_moment())
+            self.peak = self.usual_peak if peak is None else peak
         else:
             self.burstiness, self.peak = Burstiness(recorded.burstiness), recorded.peak
+        self.usual_peak += _PEAK_WEIGHT * (self.peak - self.usual_peak)
         self.windows = Windows()
         self.isl = self.isl.learn(observation.isl_quantiles, observation.isl)
         self.osl = self.osl.learn(observation.osl_quantiles, observation.osl)

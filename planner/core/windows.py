@@ -38,8 +38,8 @@ class Windows:
             return self
         return Windows((*self.windows, Window(requests * (isl or 0.0), requests, observation.interval)))
 
-    def peak(self, interval: Observation, second_moment: float) -> float:
-        """The load that requests met over the interval's mean load, 1 or more; 1 if too few windows are known.
+    def peak(self, interval: Observation, second_moment: float) -> float | None:
+        """The load that requests met over the interval's mean load, 1 or more; None if too few windows are known.
 
         A request in a busy window meets more load than the interval had on average: over all requests, the mean square
         of the windows' loads over the square of their mean, less what chance makes of independent requests.
@@ -49,13 +49,15 @@ class Windows:
             second_moment: Mean square of input lengths over the square of their mean.
         """
         requests, isl = interval.requests_started, interval.isl
-        if not (requests and isl and self.windows):
+        if requests == 0:
             return 1.0
+        if not (requests and isl and self.windows):
+            return None
         windows = self._with_rest(Window(requests * isl, requests, interval.interval))
         length_s = sum(window.length_s for window in windows)
         tokens, arrivals = sum(window.tokens for window in windows), sum(window.requests for window in windows)
         if len(windows) < 2 or length_s < _LEAST_COVERED * interval.interval or not tokens:
-            return 1.0
+            return None
         met = sum(window.tokens**2 / window.length_s for window in windows) / tokens
         chance = isl * second_moment * sum(window.requests / window.length_s for window in windows) / arrivals
         return max(1.0, (met - chance) * length_s / tokens)

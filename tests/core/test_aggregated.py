@@ -1,5 +1,7 @@
 """Sizing of one pool for both phases, against its simulation."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -267,3 +269,24 @@ class TestPlanner:
         planner = make(prefill_engine_num_gpu=2, decode_engine_num_gpu=4)
         assert any("--mode agg one engine serves both" in warning for warning in planner.warnings)
         assert planner.engine_gpus[1] == 4
+
+
+def test_a_lull_with_sequences_in_the_batch_is_no_load():
+    settings = Settings(
+        profile_results_dir=str(sample_profile_dir()), mode="agg", adjustment_interval=60, max_gpu_budget=-1
+    )
+    planner = Planner(settings)
+    for index in range(1, 12):
+        requests = 0 if index in (6, 7) else 600
+        lengths = {"isl": 3000.0, "osl": 900.0} if requests else {}
+        seen = Observation(
+            time=60.0 * index,
+            interval=60.0,
+            requests_started=requests,
+            inflight=5,
+            queued=0,
+            decode=Workers(3),
+            **lengths,
+        )
+        assert planner.step(seen).decode >= 1
+        assert planner.react(dataclasses.replace(seen, time=60.0 * index + 10, interval=10.0)).decode >= 1

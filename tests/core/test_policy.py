@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -164,6 +165,44 @@ def test_an_adjustment_does_not_give_back_what_a_reaction_has_just_asked_for(pro
     there = Workers(3, pending=jump.prefill - 3)
     after = planner.step(seen(21, 60 * 50.0, prefill=there, decode=there, queued=900.0))
     assert after.prefill >= jump.prefill
+
+
+def test_a_reaction_that_the_budget_holds_leaves_no_trace(profile):
+    """It is not recorded, so that a replay would not know of it."""
+    planner = make_planner(profile, sizing="slo", load_predictor="auto", max_gpu_budget=6, scale_down_window=None)
+    end = steady(planner, Workers(3), rate_rps=5.0)
+    held = planner.react(moment(end + 10, 200.0, Workers(3), queued=300.0))
+    assert (held.action, held.explanation.prefill.kept, held.explanation.decode.kept) == (Action.HOLD, None, None)
+    for index in range(21, 30):
+        after = planner.step(seen(index, 300, prefill=Workers(3), decode=Workers(3), queued=0.0))
+    assert after.prefill < 3
+
+
+def test_a_reaction_shares_the_budget_as_an_adjustment_does(profile):
+    planner = make_planner(profile, sizing="slo", load_predictor="auto", max_gpu_budget=12)
+    end = steady(planner, Workers(3), rate_rps=10.0)
+    jump = planner.react(moment(end + 10, 300.0, Workers(3), queued=100.0))
+    assert jump.prefill + jump.decode == 12
+    assert jump.prefill > 3
+    assert jump.decode > 3
+
+
+def test_workers_are_not_moved_about_where_the_budget_serves_nobody_well(profile):
+    planner = make_planner(profile, sizing="slo", load_predictor="auto", max_gpu_budget=6)
+    workers, found = (Workers(3), Workers(3)), []
+    for index in range(1, 60):
+        rate = 60 * 60 * (1 + 0.02 * (-1) ** index)
+        decision = planner.step(seen(index, rate, prefill=workers[0], decode=workers[1], queued=2000.0 + 50 * index))
+        workers = Workers(decision.prefill), Workers(decision.decode)
+        found.append((decision.prefill, decision.decode))
+    assert sum(one != other for one, other in itertools.pairwise(found[20:])) <= 2
+
+
+def test_inputs_of_no_length_are_no_burst(profile):
+    planner = make_planner(profile, sizing="slo")
+    for index in range(1, 4):
+        nothing = Observation(time=10.0 * index, interval=10.0, requests_started=20.0, isl=0.0, prefill=Workers(1))
+        assert planner.react(nothing).prefill >= 1
 
 
 def test_reasons_after_a_reaction_name_what_holds(profile):

@@ -153,7 +153,7 @@ def test_the_split_of_a_budget_is_the_best_there_is(profile, budget, isl):
     sizing, task = SloSizing(profile, 95.0), Task(load=load(60.0, isl=isl), targets=TARGETS, situation=situation())
     requirement = sizing.required(task)
     needs = limits.raise_to_minimum(requirement.prefill, requirement.decode)
-    split = sizing.split(task, limits, needs)
+    split = sizing.split(task, limits, needs, (None, None))
     assert limits.holds(*split)
     case = Case(sizing, task)
     every = itertools.product(range(1, needs[0] + 1), range(1, needs[1] + 1))
