@@ -114,8 +114,13 @@ def test_ctrl_c_ends_it_at_once_with_what_there_is(tmp_path, trace, command, aft
         "simulate": (*COMMON, "--rps", 50, "--duration", 10_000, "--baseline", "hpa"),
         "forecast": ("--adjustment-interval", 600, "--trace", trace, "--predictors", "constant,prophet"),
     }
+    # Whoever is started in the background ignores Ctrl-C, and so do those it starts.
+    listening = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('planner', run_name='__main__', alter_sys=True)"
+    )
     started = subprocess.Popen(
-        [sys.executable, "-m", "planner", command, *map(str, arguments[command]), "--output", str(tmp_path)],
+        [sys.executable, "-c", listening, command, *map(str, arguments[command]), "--output", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
