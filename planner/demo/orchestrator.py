@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from connectors.virtual import VirtualConnectorClient, VirtualDecision
+from connectors.virtual import VirtualConnectorClient
 from planner.clock import Clock
 from planner.demo.standin import StandIn
 
@@ -23,17 +23,10 @@ async def follow(client: VirtualConnectorClient, deployment: StandIn, clock: Clo
         while True:
             decision = await client.wait()
             deployment.scale(decision.num_prefill_workers, decision.num_decode_workers)
-            await _settled(deployment, decision, clock, look_every_s)
+            # Workers that start are reported as such: no need to keep the next decision until they serve.
             await client.complete(decision)
     finally:
         reporting.cancel()
-
-
-async def _settled(deployment: StandIn, decision: VirtualDecision, clock: Clock, look_every_s: float) -> None:
-    """Wait until exactly the workers of a decision serve; draining ones may take their time."""
-    wanted = (decision.num_prefill_workers, decision.num_decode_workers)
-    while tuple(pool.ready for pool in deployment.workers()) != wanted:
-        await clock.sleep_until(clock.now() + look_every_s)
 
 
 async def _report(client: VirtualConnectorClient, deployment: StandIn, clock: Clock, look_every_s: float) -> None:
