@@ -107,24 +107,31 @@ def test_a_jump_is_over_once_it_is_known(run):
     assert np.mean([prefill for prefill, _ in settled]) <= 1.35 * needed
 
 
-def jumps(duration_s=6000.0, low_rps=24.0, high_rps=96.0, stay_s=600.0):
-    """Two levels by turns, unannounced."""
-    generator = np.random.default_rng(4)
+def short_requests(rps_at, duration_s, seed):
+    """Poisson arrivals of one kind at a rate that depends on the time of the last one."""
+    generator = np.random.default_rng(seed)
     time, found = 0.0, []
     while time < duration_s:
-        rps = high_rps if int(time // stay_s) % 2 else low_rps
-        time += generator.exponential(1 / rps)
+        time += generator.exponential(1 / rps_at(time))
         found.append(Arrival(time, 2000, 150))
     return found
+
+
+def needed_at(run, rps, *, duration_s, initial, last):
+    """The most prefill workers that a constant rate of such inputs takes once it is known."""
+    steady = pattern("constant", rps, rps, isl=2000.0, duration_s=duration_s)
+    return max(point.target[0] for point in run(steady, initial=initial).points[-last:])
+
+
+def jumps():
+    """Two levels by turns, unannounced."""
+    return short_requests(lambda time: 96.0 if int(time // 600) % 2 else 24.0, 6000.0, seed=4)
 
 
 def test_jumps_that_came_again_are_prepared_for(run):
     """Whoever gives up what comes back sooner than workers do misses it every time."""
     outcome = run(jumps(), slo_percentile=95)
-    needed = max(
-        point.target[0]
-        for point in run(pattern("constant", 96, 96, isl=2000.0, duration_s=1800.0), initial=(12, 2)).points[-20:]
-    )
+    needed = needed_at(run, 96, duration_s=1800.0, initial=(12, 2), last=20)
     late = [point for point in outcome.points if point.time_s > 2700]
     rises = [point for point in late if point.time_s % 1200 == 600]
     assert len(rises) == 3
@@ -132,23 +139,15 @@ def test_jumps_that_came_again_are_prepared_for(run):
     assert max(point.target[0] for point in late) <= 1.5 * needed, "as far as it goes, and no farther"
 
 
-def clumps(duration_s=7200.0):
+def clumps():
     """A little load, and 120 requests per second for twenty seconds every six minutes."""
-    generator = np.random.default_rng(5)
-    time, found = 0.0, []
-    while time < duration_s:
-        time += generator.exponential(1 / (120 if 100 <= time % 360 < 120 else 4))
-        found.append(Arrival(time, 2000, 150))
-    return found
+    return short_requests(lambda time: 120 if 100 <= time % 360 < 120 else 4, 7200.0, seed=5)
 
 
 def test_clumps_within_an_interval_are_sized_for_by_what_they_bring(run):
     """An interval's mean hides what its requests met; windows between adjustments show it."""
     outcome = run(clumps(), slo_percentile=95)
-    needed = max(
-        point.target[0]
-        for point in run(pattern("constant", 120, 120, isl=2000.0, duration_s=1200.0), initial=(15, 3)).points[-10:]
-    )
+    needed = needed_at(run, 120, duration_s=1200.0, initial=(15, 3), last=10)
     late = [point for point in outcome.points if point.time_s > 3000]
     assert max(point.decision.explanation.peak for point in late) > 2
     assert np.mean([point.target[0] for point in late]) >= 0.75 * needed
