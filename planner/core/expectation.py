@@ -1,4 +1,4 @@
-"""What the profile expects of the latencies at the load that was observed."""
+"""What the profile expects of the latencies at the load that was observed, and what that load is to decode workers."""
 
 from __future__ import annotations
 
@@ -36,6 +36,32 @@ def decode_concurrency(observation: Observation) -> float | None:
     if not requests or decoding_s is None:
         return None
     return requests / observation.interval * decoding_s / observation.decode.ready
+
+
+def sequences_decoding(observation: Observation, target_ms: float) -> float:
+    """Sequences that decode at the end of an interval, as many as there would be within an ITL target; 0 if unknown.
+
+    Args:
+        observation: The interval.
+        target_ms: The target, milliseconds.
+    """
+    if observation.inflight is None:
+        return 0.0
+    decoding = max(0.0, observation.inflight - _before_first_token(observation))
+    if observation.decode is not None and not observation.decode.ready:
+        # They wait for a worker that is coming, which will serve them in turn: one, however many they are.
+        return min(1.0, decoding)
+    if observation.itl_ms:
+        # Sequences that are slower than they should be are more than there would be at the right speed.
+        decoding *= min(1.0, target_ms / observation.itl_ms)
+    return decoding
+
+
+def _before_first_token(observation: Observation) -> float:
+    """Requests that wait for their first token; by Little's law where nobody counts them."""
+    if observation.queued is not None:
+        return observation.queued
+    return (observation.request_rate_rps or 0.0) * (observation.ttft_ms or 0.0) / 1000
 
 
 def _decoding_time_s(observation: Observation) -> float | None:

@@ -13,6 +13,7 @@ from planner.core.decision import Action, Bound, Decision, Explanation, LoadFore
 from planner.core.demand import Demand, Sight
 from planner.core.dispatch import share_beyond
 from planner.core.draft import Draft, reason_of
+from planner.core.expectation import sequences_decoding
 from planner.core.observation import Observation
 from planner.core.pool import Pool
 from planner.core.sizing import Corrections, Situation, Sizing, Targets, Task
@@ -241,18 +242,13 @@ class Policy:
         )
 
     def _situation(self, observation: Observation) -> Situation:
-        inflight, queued = observation.inflight, observation.queued
-        decoding = 0.0 if inflight is None else max(0.0, inflight - (queued or 0.0))
-        if observation.itl_ms:
-            # Sequences that are slower than they should be are more than there would be at the right speed.
-            decoding *= min(1.0, self.rules.targets.itl_ms / observation.itl_ms)
         return Situation(
             isl_spread=self._traffic.isl.spread(),
             osl_spread=self._traffic.osl.spread(),
             burstiness=self._traffic.burstiness.in_queues,
             blindness=self._traffic.dispatch.certain,
-            queued=queued,
-            decoding=decoding,
+            queued=observation.queued,
+            decoding=sequences_decoding(observation, self.rules.targets.itl_ms),
             prefill=observation.decode if self.rules.limits.aggregated else observation.prefill,
             startup_s=self._startup_s,
             drain_s=self._demand.interval,

@@ -22,6 +22,7 @@ class StartupTimes:
         self._asked: deque[float] = deque()
         self._taken: deque[float] = deque(maxlen=_REMEMBERED)
         self._ready: int | None = None
+        self._seen = False
 
     @property
     def p90_s(self) -> float:
@@ -33,11 +34,15 @@ class StartupTimes:
 
     @property
     def oldest_s(self) -> float | None:
-        """When the worker that has been pending longest was asked for, seconds since the epoch; None if none is."""
-        return self._asked[0] if self._asked else None
+        """When the worker that has been pending longest was asked for, seconds since the epoch.
+
+        None if none is, or if nobody sees what has become of those that were asked for.
+        """
+        return self._asked[0] if self._asked and self._seen else None
 
     def see(self, workers: Workers | None, time: float) -> None:
         """Take in what runs at a time."""
+        self._seen = workers is not None
         if workers is None:
             return
         if self._ready is not None:

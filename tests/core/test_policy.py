@@ -249,6 +249,33 @@ def test_late_requests_in_steady_pools_are_answered(profile):
     assert settled[900.0].explanation.prefill.required > settled[300.0].explanation.prefill.required
 
 
+@pytest.mark.parametrize("queued", [0.0, None])
+def test_sequences_that_wait_for_the_first_decode_worker_are_no_reason_for_more(profile, queued):
+    planner = make_planner(profile, sizing="slo")
+    load = {"requests_started": 40, "isl": 2000.0, "prefill": Workers(2), "decode": Workers(0, pending=1)}
+    for index, inflight in enumerate([200.0, 800.0, 3000.0], start=1):
+        reaction = planner.react(
+            Observation(time=10.0 * index, interval=10, inflight=inflight, queued=queued, ttft_ms=90.0, **load)
+        )
+        assert reaction.decode == 1
+
+
+def test_requests_that_wait_for_prefill_do_not_decode(profile):
+    decided = {}
+    for queued in (900.0, None):
+        planner = make_planner(profile, sizing="slo", max_gpu_budget=-1)
+        backlog = {"inflight": 1000.0, "queued": queued, "ttft_ms": 90_000.0, "itl_ms": 10.0}
+        decided[queued] = planner.step(seen(1, 600, prefill=Workers(1), decode=Workers(1), **backlog)).decode
+    assert decided[None] == decided[900.0]
+
+
+def test_workers_that_nobody_sees_are_not_said_to_be_pending(profile):
+    planner = make_planner(profile, scale_down_window=None)
+    for index in range(1, 40):
+        decision = planner.step(seen(index, 60 if index < 3 else 6000))
+        assert decision.explanation.warnings == ()
+
+
 def test_react_only_raises(profile):
     planner = make_planner(profile)
     there = {"prefill": Workers(3), "decode": Workers(3)}
