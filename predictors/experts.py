@@ -212,7 +212,8 @@ class Regression(Model):
         spread = np.einsum("hij,hj->hi", inverse, distances)
         scale = weights / (self._memory + weights * (spread * distances).sum(1))
         coefficients += (scale * errors)[:, None] * spread
-        updated = inverse - scale[:, None, None] * spread[:, :, None] * spread[:, None, :]
+        # Symmetric to the last bit: what is not would grow without end, as older values fade.
+        updated = inverse - scale[:, None, None] * (spread[:, :, None] * spread[:, None, :])
         # What is not excited would be forgotten without end.
         kept = np.where(np.trace(updated, axis1=1, axis2=2) < 1e3, self._memory, 1.0)
         inverse[:] = updated / kept[:, None, None]

@@ -55,7 +55,8 @@ class Sample:
         """Quantiles linear between the middles of the weights of the numbers in order."""
         numbers = np.array(self._numbers)
         self.usual = _DEVIATION * float(medians(np.abs(numbers)[None])[0])
-        order = numbers.argsort()
+        # Which of equal numbers comes first would otherwise depend on the processor.
+        order = numbers.argsort(kind="stable")
         weights = WEIGHTS[-len(numbers) :][order]
         reached = weights.cumsum()
         ranks = (TAIL * reached[-1], (1 - TAIL) * reached[-1])

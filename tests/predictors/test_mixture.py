@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from predictors import InlineFitter, PredictorOptions, make_predictor
+from predictors.experts import Regression
 from predictors.season import find_period
 
 STEP_S = 60.0
@@ -136,3 +137,16 @@ def test_no_growth_is_believed_that_was_never_seen():
     series = [1.0, 400.0, 2.0, 900.0, 5.0, 800.0, 1.0, 1.0]
     predictor, _ = run("auto", series)
     assert predictor.forecast(4).mean <= 1800
+
+
+def test_a_regression_knows_no_less_after_weeks_than_after_a_day():
+    generator = np.random.default_rng(1)
+    regression = Regression((0.5, 0.2, 0.05), with_change=True, horizons=1, memory=0.99)
+    deviation, errors = 0.0, []
+    for index in range(6000):
+        deviation = 0.8 * deviation + 5 * generator.normal()
+        value = 100 + 40 * np.sin(index / 50) + deviation
+        expected = regression.expect(1)
+        errors.append(abs(value - (expected or value)))
+        regression.take(value, None)
+    assert np.mean(errors[-1000:]) <= 1.05 * np.mean(errors[500:1500])
