@@ -7,8 +7,10 @@ Each contestant goes through each trace at several percentiles, which gives its 
 the clairvoyant planner, which knows every interval's arrivals and decides by the same rules, attains with as many
 GPU-hours: interpolated on its own frontier, which is taken to the percentiles 99.9 and 99.99 so that it reaches as far;
 and the most that a baseline attains with as many or fewer. The baselines are the published rules, an HPA and static
-deployments of several sizes. What the planner does without one of its parts is a row of its own. Rates are scaled so
-that the load keeps ``--least-workers`` workers busy at the least.
+deployments of several sizes. Rates are scaled so that the load keeps ``--least-workers`` workers busy at the least.
+
+A second table tells what each part of the planner contributes: it goes through the same at percentile 95 without that
+part. Without any trace, each part does so on a made-up load that shows what it is for.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from ablations import ABLATIONS
 from rich.console import Console
+from stories import STORIES
 
 from planner.engines import load_profile
 from planner.settings import NO_BUDGET, Settings
@@ -35,14 +39,8 @@ FARTHER = (99.9, 99.99)
 STATIC = (1.25, 1.5, 2.0, 2.5, 3.5, 5.0, 8.0, 12.0)
 # Who is no baseline.
 OURS = ("planner", "clairvoyant", "without")
-# What the planner does at percentile 95 without one of its parts.
-ABLATIONS: dict[str, dict[str, object]] = {
-    "reactions": {"reaction_interval": 0},
-    "patience": {"scale_down_window": 0},
-    "correction": {"no_correction": True},
-    "percentile": {"slo_percentile": "mean"},
-    "mixture": {"load_predictor": "constant"},
-}
+# What parts are taken out of.
+USUAL = 95.0
 HEADINGS = (
     "trace",
     "interval",
@@ -54,6 +52,15 @@ HEADINGS = (
     "clairvoyant there",
     "difference",
     "best baseline there",
+)
+PART_HEADINGS = (
+    "load",
+    "interval",
+    "part",
+    "both with",
+    "GPU-hours with",
+    "both without",
+    "GPU-hours without",
 )
 
 
@@ -71,27 +78,28 @@ def busy_workers(load: Load, settings: Settings) -> tuple[float, float]:
     return prefill / last, decode / last / per_worker
 
 
-def entries(
-    settings: Settings, percentiles: list[float], predictors: list[str], busy: tuple[float, float]
-) -> list[Entry]:
+def entries(settings: Settings, options: argparse.Namespace, busy: tuple[float, float]) -> Iterator[Entry]:
     """Who takes part."""
-    found = []
-    for percentile in (*percentiles, *FARTHER):
+    percentiles = [float(text) for text in options.percentiles.split(",")]
+    for percentile in sorted({*percentiles, *FARTHER, USUAL}):
         ours = settings.model_copy(update={"slo_percentile": percentile})
-        if percentile in percentiles:
-            found.append(Entry(name=f"planner {percentile:g}", kind="planner", settings=ours))
-        found.append(Entry(name=f"clairvoyant {percentile:g}", kind="clairvoyant", settings=ours))
-    usual = settings.model_copy(update={"slo_percentile": 95.0})
-    for part, without in ABLATIONS.items():
-        found.append(Entry(name=f"without {part}", kind="planner", settings=usual.model_copy(update=without)))
-    for predictor in predictors:
+        if percentile in percentiles or percentile == USUAL:
+            yield Entry(name=f"planner {percentile:g}", kind="planner", settings=ours)
+        if percentile in percentiles or percentile in FARTHER:
+            yield Entry(name=f"clairvoyant {percentile:g}", kind="clairvoyant", settings=ours)
+    usual = settings.model_copy(update={"slo_percentile": USUAL})
+    for part, ablation in ABLATIONS.items():
+        # Without a budget there is nothing to split.
+        if settings.mode in ablation.modes and part != "split of a budget":
+            fewer = usual.model_copy(update=dict(ablation.settings))
+            yield Entry(name=f"without {part}", kind="planner", settings=fewer, planner=ablation.planner)
+    for predictor in filter(None, options.predictors.split(",")):
         rules = settings.model_copy(update={"sizing": "throughput", "load_predictor": predictor})
-        found.append(Entry(name=f"published, {predictor}", kind="planner", settings=rules))
-    found.append(Entry(name="hpa", kind="hpa", settings=settings))
+        yield Entry(name=f"published, {predictor}", kind="planner", settings=rules)
+    yield Entry(name="hpa", kind="hpa", settings=settings)
     for prefill, decode in pools(settings, busy):
         name = f"static, {decode}" if settings.aggregated else f"static, {prefill}+{decode}"
-        found.append(Entry(name=name, kind="static", settings=settings, workers=(prefill, decode)))
-    return found
+        yield Entry(name=name, kind="static", settings=settings, workers=(prefill, decode))
 
 
 def pools(settings: Settings, busy: tuple[float, float]) -> Iterable[tuple[int, int]]:
@@ -116,8 +124,8 @@ def attained_there(frontier: list[tuple[float, float]], over_bound: float) -> fl
     return float(np.interp(over_bound, [cost for cost, _ in points], best))
 
 
-def contest(trace: Path, interval: float, options: argparse.Namespace) -> list[tuple[str, ...]]:
-    """The rows of one trace at one interval."""
+def compete(trace: Path, interval: float, options: argparse.Namespace) -> tuple[str, dict[str, Score]]:
+    """The name of the load, with the factor its rates are scaled by, and how everyone did under it."""
     settings = Settings(
         environment="virtual",
         profile_results_dir=str(options.profile),
@@ -133,34 +141,75 @@ def contest(trace: Path, interval: float, options: argparse.Namespace) -> list[t
     busy = busy_workers(load, settings)
     scale = math.ceil(10 * max(1.0, options.least_workers / sum(busy))) / 10
     load = replace(load, cut=replace(load.cut, rate_scale=scale))
-    percentiles = [float(text) for text in options.percentiles.split(",")]
     conditions = Conditions(load=load, initial=starting_workers(survey(load), settings))
-    predictors = [name for name in options.predictors.split(",") if name]
-    taking_part = entries(settings, percentiles, predictors, (busy[0] * scale, busy[1] * scale))
+    taking_part = list(entries(settings, options, (busy[0] * scale, busy[1] * scale)))
     with Contest(taking_part, conditions, processes=options.processes) as futures:
-        scores = {name: future.result().score for name, future in futures.items()}
-    frontier = [(score.over_bound, score.within_both) for name, score in scores.items() if "clairvoyant" in name]
+        return f"{trace.name.split('.')[0]} x{scale:g}", {
+            name: future.result().score for name, future in futures.items()
+        }
+
+
+def frontier_rows(scores: Mapping[str, Score]) -> Iterator[tuple[str, ...]]:
+    """What everyone attained, and what others attain with as many GPU-hours."""
+    frontier = clairvoyant_frontier(scores)
     baselines = {name: score for name, score in scores.items() if not name.startswith(OURS)}
-    rows = []
     for name, score in scores.items():
+        if name.startswith("without"):
+            continue
         there = attained_there(frontier, score.over_bound)
         with_percentile = name.startswith(("planner", "clairvoyant"))
         who, _, percentile = name.rpartition(" ") if with_percentile else (name, "", "")
-        rows.append(
-            (
-                *(f"{trace.name.split('.')[0]} x{load.cut.rate_scale:g}", f"{interval:g} s", who, percentile),
-                *(f"{score.within_both:.2%}", f"{score.worst:.1%}", f"{score.over_bound:.2f}"),
-                *(("", "") if math.isnan(there) else (f"{there:.2%}", f"{(score.within_both - there) * 100:+.2f}")),
-                "" if name in baselines or who == "clairvoyant" else best_within(baselines, score.over_bound),
-            )
+        yield (
+            *(who, percentile),
+            *(f"{score.within_both:.2%}", f"{score.worst:.1%}", f"{score.over_bound:.2f}"),
+            *("" if math.isnan(there) else f"{there:.2%}", difference(score, there)),
+            "" if name in baselines or who == "clairvoyant" else best_within(baselines, score.over_bound),
         )
-    return rows
+
+
+def clairvoyant_frontier(scores: Mapping[str, Score]) -> list[tuple[float, float]]:
+    """GPU-hours over their bound, and what the clairvoyant planner attains with them."""
+    return [(score.over_bound, score.within_both) for name, score in scores.items() if "clairvoyant" in name]
+
+
+def difference(score: Score, there: float) -> str:
+    """Percentage points above what is attained elsewhere at the same cost; empty where that is not known."""
+    return "" if math.isnan(there) else f"{(score.within_both - there) * 100:+.2f}"
+
+
+def part_rows(scores: Mapping[str, Score]) -> Iterator[tuple[str, ...]]:
+    """What each part contributes."""
+    frontier, usual = clairvoyant_frontier(scores), scores[f"planner {USUAL:g}"]
+    for name, score in scores.items():
+        kind, _, part = name.partition(" ")
+        if kind == "without":
+            apart = (difference(one, attained_there(frontier, one.over_bound)) for one in (usual, score))
+            yield (part, *attained(usual), *attained(score), *apart)
+
+
+def story_rows(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
+    """What each part contributes where it shows."""
+    for story in STORIES:
+        with Contest(story.entries(), story.conditions(), processes=options.processes) as futures:
+            scores = [futures[name].result().score for name in ("with", "without")]
+        yield (str(story), "60 s", story.part, *attained(scores[0]), *attained(scores[1]))
+
+
+def attained(score: Score) -> tuple[str, str]:
+    """The share within both targets, and its price."""
+    return f"{score.within_both:.2%}", f"{score.gpu_hours:.1f}"
+
+
+def show(*rows: Sequence[str]) -> None:
+    """Print rows of a Markdown table."""
+    for row in rows:
+        print("| " + " | ".join(row) + " |", flush=True)
 
 
 def main() -> None:
-    """Print a Markdown table."""
+    """Print two Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("traces", nargs="+", type=Path)
+    parser.add_argument("traces", nargs="*", type=Path, help="(default: what each part contributes where it shows)")
     parser.add_argument("--profile", type=Path, default=sample_profile_dir())
     parser.add_argument("--mode", choices=("disagg", "agg"), default="disagg", help="(default: disagg)")
     parser.add_argument("--decode-gpus", type=int, default=1, help="GPUs of a decode engine (default: 1)")
@@ -173,18 +222,30 @@ def main() -> None:
     parser.add_argument("--duration", type=float, default=None, help="take so much of each trace, s (default: all)")
     parser.add_argument("--least-workers", type=float, default=8.0, help="workers to keep busy (default: 8)")
     parser.add_argument(
-        "--predictors", default="constant,kalman", help="of the published rules (default: constant,kalman)"
+        "--predictors",
+        default="constant,arima,kalman,prophet",
+        help="of the published rules (default: constant,arima,kalman,prophet)",
     )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     console = Console(stderr=True)
-    print("| " + " | ".join(HEADINGS) + " |")
-    print("|" + "---|" * len(HEADINGS))
+    if not options.traces:
+        show(PART_HEADINGS, ["---"] * len(PART_HEADINGS))
+        for row in story_rows(options):
+            show(row)
+        return
+    show(HEADINGS, ["---"] * len(HEADINGS))
+    parts: list[tuple[str, ...]] = []
     for trace in options.traces:
         for interval in map(float, options.intervals.split(",")):
             with console.status(f"{trace.name}, {interval:g} s"):
-                for row in contest(trace, interval, options):
-                    print("| " + " | ".join(row) + " |", flush=True)
+                name, scores = compete(trace, interval, options)
+            where = name, f"{interval:g} s"
+            show(*((*where, *row) for row in frontier_rows(scores)))
+            parts += [(*where, *row) for row in part_rows(scores)]
+    headings = *PART_HEADINGS, "difference with", "difference without"
+    print("\nWhat each part contributes:\n")
+    show(headings, ["---"] * len(headings), *parts)
 
 
 if __name__ == "__main__":

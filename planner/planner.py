@@ -77,6 +77,7 @@ class Planner:
         profile: EngineProfile | None = None,
         fitter: Fitter | None = None,
         predictors: LoadPredictors | None = None,
+        sizing: Sizing | None = None,
     ) -> None:
         """Make a planner that has observed nothing yet.
 
@@ -85,6 +86,7 @@ class Planner:
             profile: The engine profile; loaded from ``settings.profile_results_dir`` if left out.
             fitter: Where models are fitted; within the call of ``learn`` if left out.
             predictors: The forecasts of one's own; those that the settings name if left out.
+            sizing: The sizing rule of one's own; the one that the settings name if left out.
 
         Raises:
             profiles.ProfileError: There is no usable profile, or the budget cannot hold the minimum of its engines.
@@ -102,7 +104,7 @@ class Planner:
         self._past = Trace(settings.load_predictor_warmup_trace) if settings.load_predictor_warmup_trace else None
         self._warm_intervals = self._past.intervals(settings.adjustment_interval) if self._past else []
         self._deployed_gpus: tuple[int | None, int | None] = (None, None)
-        sizing = SIZINGS[settings.mode, settings.sizing](self.profile, settings)
+        sizing = sizing or SIZINGS[settings.mode, settings.sizing](self.profile, settings)
         self._policy = Policy(self.profile, sizing, demand, self._rules(settings))
 
     def step(self, observation: Observation) -> Decision:

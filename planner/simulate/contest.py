@@ -64,12 +64,14 @@ class Entry:
         kind: ``planner``, ``clairvoyant``, ``hpa`` or ``static``.
         settings: How a planner decides, and what everyone is scored by.
         workers: Prefill and decode workers at the start, instead of those of the conditions; a static one keeps them.
+        planner: Makes the planner where it is one of one's own, in the process of its run: picklable.
     """
 
     name: str
     kind: str
     settings: Settings
     workers: tuple[int, int] | None = None
+    planner: Callable[[Settings], Decider] = Planner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +141,7 @@ def decider(entry: Entry, load: Load) -> Decider:
         case "clairvoyant":
             return Planner(settings, predictors=foresee(load.arrivals(), settings.adjustment_interval))
         case _:
-            return Planner(settings)
+            return entry.planner(settings)
 
 
 def compete(entry: Entry, conditions: Conditions, report: Callable[[int], None] | None = None) -> Run:
