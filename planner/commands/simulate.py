@@ -28,14 +28,14 @@ def add_flags(group: Group) -> None:
     )
     add(
         "--rps",
-        type=above(0),
+        type=above(0, most=1e6),
         metavar="N",
         default=None,
         help="Rate at the beginning of the pattern and between its peaks, requests/s. (default: 5)",
     )
     add(
         "--peak-rps",
-        type=above(0),
+        type=above(0, most=1e6),
         metavar="N",
         default=None,
         help="Rate after the step, at the end of the ramp, at the peaks, requests/s. (default: 3 times --rps)",
@@ -75,7 +75,13 @@ def add_flags(group: Group) -> None:
         help="Take so much of the trace or pattern, s. (default: all of a trace; 7200 of a pattern, 86400 of diurnal)",
     )
     add("--time-scale", type=above(0), metavar="FACTOR", default=1.0, help="Times faster than recorded. (default: 1)")
-    add("--rate-scale", type=above(0), metavar="FACTOR", default=1.0, help="Times as many requests. (default: 1)")
+    add(
+        "--rate-scale",
+        type=above(0, most=10_000),
+        metavar="FACTOR",
+        default=1.0,
+        help="Times as many requests. (default: 1)",
+    )
     add(
         "--initial-prefill",
         type=whole,
@@ -137,8 +143,8 @@ def add_flags(group: Group) -> None:
         action="append",
         metavar="NAME",
         default=[],
-        help="Compare with published (the published rules with each predictor), hpa, clairvoyant, static (the smallest "
-        "that attains --slo-percentile) or static:P,D; repeat for more.",
+        help="Compare with published (the published rules with each predictor), published:PREDICTOR, hpa, clairvoyant, "
+        "static (the smallest that attains --slo-percentile) or static:P,D; repeat for more.",
     )
     add(
         "--processes",

@@ -12,7 +12,7 @@ from planner.simulate.contest import Conditions, Contest, Entry, Survey, compete
 from planner.simulate.crew import Crew, fail_early, results
 from planner.simulate.document import Outcome
 from planner.simulate.static import NotAttainedError, Size, smallest_static
-from planner.simulate.table import held_back, size_name, tried
+from planner.simulate.table import held_back, own_targets, size_name, tried
 from planner.simulate.watch import Ends, bars
 from planner.simulation.loop import Run
 from planner.simulation.score import Score
@@ -55,7 +55,7 @@ class Bout:
         self._processes, self._console = processes, console
         self._runs: dict[str, Run] = {}
         self._tried: Mapping[Size, float] = {}
-        self._notes = list(notes)
+        self._notes = [*notes, *own_targets(entries, settings)]
         if seen.trace and seen.trace.complaint:
             self._notes.append(f"{seen.trace.complaint}.")
         if seen.length_s < settings.adjustment_interval:

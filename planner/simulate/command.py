@@ -56,7 +56,6 @@ def simulate(invocation: Invocation) -> int:
         prepare(output)
         bout = _bout(invocation, Console(stderr=True, highlight=False))
         outcome = bout.go()
-        _show(outcome, shown)
         title = _title(invocation.extras)
         decided = {name: outcome.entries[name].settings for name in outcome.runs}
         try:
@@ -66,6 +65,9 @@ def simulate(invocation: Invocation) -> int:
             (output / "simulation.json").write_text(as_json(outcome), encoding="utf-8")
         except OSError as error:
             raise unwritable(output, error) from error
+        finally:
+            # Last, as whoever reads it may close the pipe.
+            _show(outcome, shown)
     except (ConfigurationError, ProfileError, TraceError) as error:
         print(f"python -m planner simulate: error: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_BAD_CONFIGURATION
@@ -102,7 +104,7 @@ def _bout(invocation: Invocation, console: Console) -> Bout:
     _check_names(entries)
     with console.status("looking at the arrivals"):
         seen = survey(load)
-    console.print(arrived(seen))
+    console.print(arrived(seen), soft_wrap=True)
     guess = starting_workers(seen, settings)
     return Bout(
         settings=settings,
@@ -207,14 +209,12 @@ def _variant(settings: Settings, text: str, flags: str) -> Settings:
 def _baselines(names: Sequence[str], settings: Settings) -> Iterator[Entry]:
     for name in names:
         match name.partition(":"):
-            case ("published", _, _):
-                for predictor in PUBLISHED:
-                    rules = settings.model_copy(update={"sizing": "throughput", "load_predictor": predictor})
-                    yield Entry(name=f"published, {predictor}", kind="planner", settings=rules)
-            case ("hpa", _, _):
-                yield Entry(name="hpa", kind="hpa", settings=settings)
-            case ("clairvoyant", _, _):
-                yield Entry(name="clairvoyant", kind="clairvoyant", settings=settings)
+            case ("published", "", _):
+                yield from (_published(predictor, settings) for predictor in PUBLISHED)
+            case ("published", _, predictor) if predictor in PUBLISHED:
+                yield _published(predictor, settings)
+            case ("hpa" | "clairvoyant", "", _):
+                yield Entry(name=name, kind=name, settings=settings)
             case ("static", ":", text):
                 size = _size(name, text, settings)
                 yield Entry(name=f"static {size_name(size)}", kind="static", settings=settings, workers=size)
@@ -222,8 +222,15 @@ def _baselines(names: Sequence[str], settings: Settings) -> Iterator[Entry]:
                 continue
             case _:
                 raise ConfigurationError(
-                    f"--baseline {name!r} is unknown; accepted are published, hpa, clairvoyant, static, static:P,D"
+                    f"--baseline {name!r} is unknown; accepted are published, "
+                    f"{', '.join(f'published:{predictor}' for predictor in PUBLISHED)}, hpa, clairvoyant, static, "
+                    f"{'static:N' if settings.aggregated else 'static:P,D'}"
                 )
+
+
+def _published(predictor: str, settings: Settings) -> Entry:
+    rules = settings.model_copy(update={"sizing": "throughput", "load_predictor": predictor})
+    return Entry(name=f"published, {predictor}", kind="planner", settings=rules)
 
 
 def _size(name: str, text: str, settings: Settings) -> Size:

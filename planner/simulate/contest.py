@@ -160,10 +160,12 @@ def compete(entry: Entry, conditions: Conditions, report: Callable[[int], None] 
 
 
 def _counted(arrivals: Iterator[Arrival], report: Callable[[int], None]) -> Iterator[Arrival]:
-    for number, arrival in enumerate(arrivals):
+    number = 0
+    for number, arrival in enumerate(arrivals, start=1):
+        yield arrival
         if number % _BATCH == 0:
             report(number)
-        yield arrival
+    report(number)
 
 
 class Contest:
@@ -248,7 +250,7 @@ def survey(load: Load, first_s: float = 600.0) -> Survey:
         tally.osl += osl
         last = time
     if not early.requests + late.requests:
-        raise TraceError("nothing arrives: check --start, --duration and --rate-scale")
+        raise TraceError("nothing arrives: every rate is 0, or --start, --duration and --rate-scale leave nothing")
     mean_isl, mean_osl = _Tally(early.requests + late.requests, early.isl + late.isl, early.osl + late.osl).means()
     early_isl, early_osl = early.means()
     return Survey(

@@ -74,6 +74,7 @@ def _run(entry: Entry, run: Run) -> dict[str, Any]:
         "settings": settings,
         "score": _score(run.score),
         "points": [_point(point) for point in run.points],
+        "reactions": [_reaction(point) for point in run.reactions],
     }
 
 
@@ -108,6 +109,10 @@ def _point(point: Point) -> dict[str, Any]:
         "gpus": point.gpus,
         "reason": point.reason,
     }
+
+
+def _reaction(point: Point) -> dict[str, Any]:
+    return {"time_s": point.time_s, "target": _pools(point.target), "reason": point.reason}
 
 
 def _pools(workers: tuple[int | None, int | None]) -> dict[str, Any]:

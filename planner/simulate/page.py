@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from planner.dashboard.facts import planner_facts
 from planner.dashboard.recording import RecordedRun, Recording, Scores
 from planner.engines import load_profile
-from planner.report.record import Record
+from planner.report.record import Kind, Record
 from planner.settings import Settings
 from planner.simulate.pictures import draw, draw_overview
 from planner.simulate.table import COLUMNS, cells, footnote
 from planner.simulation.loop import Run
+
+_OVERVIEW = "overview"
 
 
 def write_report(
@@ -40,20 +43,35 @@ def write_report(
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    pictures = _file_names(runs)
     for name, run in runs.items():
         if run.points:
-            picture = folder / f"{_file_name(name)}.png"
-            draw(run.points, f"{title}: {name}", picture, ttft_ms=settings.ttft, itl_ms=settings.itl)
+            picture = folder / f"{pictures[name]}.png"
+            aims = decided[name]
+            draw(run, f"{title}: {name}", picture, ttft_ms=aims.ttft, itl_ms=aims.itl)
     if len(runs) > 1:
-        draw_overview(runs, folder / "overview.png")
+        draw_overview(runs, folder / f"{_OVERVIEW}.png")
     page = folder / "report.html"
     recording = _recording(runs, title, settings, decided)
     page.write_text(replace(recording, note=" ".join([recording.note, *notes])).to_html(), encoding="utf-8")
     return page
 
 
-def _file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+def _file_names(names: Iterable[str]) -> dict[str, str]:
+    """What to call the picture of each run; no two are alike but for case, and none is the overview."""
+    found: dict[str, str] = {}
+    taken = {_OVERVIEW}
+    for name in names:
+        plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+        free = next(text for text in _numbered(plain) if text.casefold() not in taken)
+        taken.add(free.casefold())
+        found[name] = free
+    return found
+
+
+def _numbered(text: str) -> Iterator[str]:
+    yield text
+    yield from (f"{text}-{number}" for number in count(2))
 
 
 def _recording(runs: Mapping[str, Run], title: str, settings: Settings, decided: Mapping[str, Settings]) -> Recording:
@@ -65,7 +83,11 @@ def _recording(runs: Mapping[str, Run], title: str, settings: Settings, decided:
         runs=[
             RecordedRun(name=name, planner=_facts(decided[name]), records=_records(run)) for name, run in runs.items()
         ],
-        scores=Scores(columns=list(COLUMNS), rows=[cells(run.score) for run in runs.values()]),
+        # Headings are folded between words, not at the hyphen of GPU-h.
+        scores=Scores(
+            columns=[heading.replace("-", "\N{NON-BREAKING HYPHEN}") for heading in COLUMNS],
+            rows=[cells(run.score) for run in runs.values()],
+        ),
         note=footnote(runs),
     )
 
@@ -78,10 +100,17 @@ def _facts(settings: Settings) -> dict[str, Any]:
 
 def _records(run: Run) -> list[dict[str, Any]]:
     """A run as records; nothing was handed over, and nothing read from a source."""
+    between = {point.time_s for point in run.reactions}
     records = [
-        Record(observation=point.observation, decision=point.decision, applied=None, duration_s=0.0).to_dict()
+        Record(
+            observation=point.observation,
+            decision=point.decision,
+            applied=None,
+            duration_s=0.0,
+            kind=Kind.REACTION if point.time_s in between else Kind.ADJUSTMENT,
+        ).to_dict()
         | {"simulated": True, "duration_s": None}
-        for point in run.points
+        for point in run.decisions
     ]
     if records:
         records[-1]["gpu_hours"] = run.score.gpu_hours

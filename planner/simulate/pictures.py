@@ -17,11 +17,11 @@ _WIDE = 5.0
 _HEADROOM = 1.05
 
 
-def draw(points: Sequence[Point], title: str, file: Path, *, ttft_ms: float, itl_ms: float) -> None:
+def draw(run: Run, title: str, file: Path, *, ttft_ms: float, itl_ms: float) -> None:
     """Draw load and forecast, both pools, latencies, backlog and GPUs over time.
 
     Args:
-        points: The course of a run, one point at least.
+        run: A run of one interval at least.
         title: What it is.
         file: A PNG to write.
         ttft_ms: The target that TTFT is drawn over.
@@ -30,6 +30,7 @@ def draw(points: Sequence[Point], title: str, file: Path, *, ttft_ms: float, itl
     import matplotlib as mpl  # noqa: PLC0415 - it takes a second to import
     from matplotlib.figure import Figure  # noqa: PLC0415
 
+    points = run.points
     unit, seconds = time_unit(points[-1].time_s)
     times = [point.time_s / seconds for point in points]
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
@@ -39,7 +40,7 @@ def draw(points: Sequence[Point], title: str, file: Path, *, ttft_ms: float, itl
         figure.suptitle(title, fontweight="bold")
         _draw_load(load, times, points, seconds)
         for axes, (index, heading) in zip(workers, pools, strict=True):
-            _draw_pool(axes, times, points, index, heading)
+            _draw_pool(axes, seconds, run, index, heading)
         _draw_latency(latency, times, points, ttft_ms, itl_ms)
         backlog.fill_between(times, [point.observation.queued or 0 for point in points], color="C5", linewidth=0)
         _count(backlog)
@@ -89,14 +90,16 @@ def _draw_load(axes: Any, times: Sequence[float], points: Sequence[Point], secon
     _finish(axes, "Load and forecast", "requests/s", 3)
 
 
-def _draw_pool(axes: Any, times: Sequence[float], points: Sequence[Point], index: int, title: str) -> None:
+def _draw_pool(axes: Any, seconds: float, run: Run, index: int, title: str) -> None:
+    points = run.decisions
+    times = [point.time_s / seconds for point in points]
     workers = [(point.observation.prefill, point.observation.decode)[index] for point in points]
     ready = [one.ready if one else 0 for one in workers]
     axes.fill_between(times, ready, step="post", color="C2", alpha=0.5, linewidth=0, label="ready")
     axes.step(times, [point.target[index] for point in points], where="post", color="black", linewidth=1, label="asked")
-    needed = [point.needed[index] for point in points]
-    if any(one is not None for one in needed):
-        axes.step(times, needed, where="post", color="C3", linewidth=0.8, linestyle=":", label="needed")
+    needed = [(point.time_s / seconds, need) for point in run.points if (need := point.needed[index]) is not None]
+    if needed:
+        axes.step(*zip(*needed, strict=True), where="post", color="C3", linewidth=0.8, linestyle=":", label="needed")
     _count(axes)
     _finish(axes, title, "workers", 3)
 

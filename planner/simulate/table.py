@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from planner.simulate.contest import Survey
+from planner.settings import Settings
+from planner.simulate.contest import Entry, Survey
 from planner.simulate.static import SmallestStatic
 from planner.simulation.loop import Point, Run
-from planner.simulation.score import Score
+from planner.simulation.score import Latency, Score
 
 # Wider than any table.
 _ENDLESS = 10_000
@@ -37,7 +38,9 @@ def share_text(share: float, digits: int) -> str:
     return "-" if math.isnan(share) else f"{share:.{digits}%}"
 
 
-def _latency(latency: Any, digits: int = 0) -> str:
+def _latency(latency: Latency, digits: int = 0) -> str:
+    if math.isnan(latency.mean):
+        return "-"
     return "/".join(f"{value:.{digits}f}" for value in (latency.mean, latency.p50, latency.p90, latency.p99))
 
 
@@ -108,6 +111,20 @@ def _span(seconds: float) -> str:
     if seconds < 600:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def own_targets(entries: Iterable[Entry], settings: Settings) -> list[str]:
+    """Who is scored by other targets than those given, a sentence each.
+
+    Args:
+        entries: Who takes part.
+        settings: The settings as given.
+    """
+    return [
+        f"{entry.name} is scored by its own targets, TTFT {entry.settings.ttft:g} ms and ITL {entry.settings.itl:g} ms."
+        for entry in entries
+        if (entry.settings.ttft, entry.settings.itl) != (settings.ttft, settings.itl)
+    ]
 
 
 def held_back(runs: Mapping[str, Run], budget: int) -> list[str]:

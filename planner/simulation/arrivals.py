@@ -16,11 +16,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.simulation.trace import Trace, TraceError, open_text
+from planner.simulation.trace import MOST_TOKENS, Trace, TraceError, open_text
 
 # Copies of a request, when rates are scaled up, come within this time of the original.
 _COPY_SPREAD_S = 2.0
 _CSV_FIELDS = ("timestamp_s", "request_rate", "isl", "osl")
+# The most that a row may say; no deployment serves more.
+_MOST = {"request_rate": 1e6, "isl": MOST_TOKENS, "osl": MOST_TOKENS}
+# Arrivals are sampled about so many at a time.
+_AT_ONCE = 100_000
 _SPREAD = 0.5
 _MOST_DISORDER_S = 10.0
 # Nobody has nothing to do for so long; rather are the timestamps of two clocks, or of another unit.
@@ -168,7 +172,9 @@ def read_rates(path: Path) -> list[Rates]:
     except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise TraceError(f"{path} cannot be read: {error}") from error
     if len(rows) < 2:
-        raise TraceError(f"{path} has {len(rows)} rows; expected two or more, to tell how long one lasts")
+        raise TraceError(
+            f"{path} has {len(rows) or 'no'} row{'s' * (not rows)}; expected two or more, to tell how long one lasts"
+        )
     begins = [row[0] for row in rows]
     lengths = [later - earlier for earlier, later in itertools.pairwise(begins)]
     # How long the last row lasts is not told: as long as rows do.
@@ -185,17 +191,26 @@ def _number(path: Path, line: int, text: str | None, name: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
         raise TraceError(f"{path}, line {line}: {name} is {text!r}; expected a number of 0 or more")
+    if value > (most := _MOST.get(name, math.inf)):
+        raise TraceError(f"{path}, line {line}: {name} is {text!r}; expected {most:,.0f} at most")
     return value
 
 
 def sample(spans: list[Rates], seed: int) -> Iterator[Arrival]:
     """Poisson arrivals at recorded rates, with log-normal lengths around the recorded means."""
     generator = np.random.default_rng(seed)
-    for span in spans:
+    for span in itertools.chain.from_iterable(map(_pieces, spans)):
         count = generator.poisson(span.rate_rps * span.length_s)
         times = np.sort(generator.random(count)) * span.length_s + span.begin
         isl, osl = _lengths(generator, span.isl, count), _lengths(generator, span.osl, count)
         yield from map(Arrival, times.tolist(), isl, osl)
+
+
+def _pieces(span: Rates) -> Iterator[Rates]:
+    """A span in parts of so few arrivals that they fit into memory."""
+    parts = max(1, math.ceil(span.rate_rps * span.length_s / _AT_ONCE))
+    length_s = span.length_s / parts
+    return (span._replace(begin=span.begin + part * length_s, length_s=length_s) for part in range(parts))
 
 
 def _lengths(generator: np.random.Generator, mean: float, count: int) -> list[int]:

@@ -66,7 +66,7 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The run at the end of one interval.
+    """The run at the end of one interval, or where a reaction between two steps changed the targets.
 
     Attributes:
         time_s: Since the run began.
@@ -91,10 +91,22 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run that is over: its score and its course."""
+    """A run that is over: its score and its course.
+
+    Attributes:
+        score: How it went.
+        points: The end of every interval.
+        reactions: What was asked for between two of them, where that was something else.
+    """
 
     score: Score
     points: tuple[Point, ...]
+    reactions: tuple[Point, ...] = ()
+
+    @property
+    def decisions(self) -> list[Point]:
+        """Points and reactions in the order of time."""
+        return sorted((*self.points, *self.reactions), key=lambda point: point.time_s)
 
 
 class Simulation:
@@ -117,6 +129,7 @@ class Simulation:
         self._gpu_s = self._starting_s = self._paid_until_s = 0.0
         self._scalings = 0
         self._points: list[Point] = []
+        self._reacted: list[Point] = []
         self._reactions = max(1, world.reactions)
         self._beat_s = world.interval_s / self._reactions
 
@@ -153,6 +166,7 @@ class Simulation:
                 wasted_worker_minutes=self._starting_s / 60,
             ),
             points=tuple(self._points),
+            reactions=tuple(self._reacted),
         )
 
     def arrived(self, request: Request) -> None:
@@ -185,10 +199,14 @@ class Simulation:
             observation = self._look(self._window, time_s, self._world.interval_s)
             self._window = Window()
             decision = self._decider.step(observation)
-            self._note(observation, decision)
+            self._points.append(self._point(observation, decision))
             self._carry_out(decision)
         else:
-            self._carry_out(self._decider.react(self._look(latest, time_s, self._beat_s)))
+            observation = self._look(latest, time_s, self._beat_s)
+            decision = self._decider.react(observation)
+            point = self._point(observation, decision)
+            if self._carry_out(decision):
+                self._reacted.append(point)
 
     def _pay(self, until_s: float) -> None:
         """Account for the time since the last beat; workers change only at beats and when they have started."""
@@ -221,24 +239,28 @@ class Simulation:
             workers=self._deployment.workers,
         )
 
-    def _carry_out(self, decision: Decision) -> None:
-        prefill, decode = self._deployment.workers
-        if (prefill.requested, decode.requested) != (decision.prefill, decision.decode):
-            self._scalings += 1
-            self._deployment.scale(prefill=decision.prefill, decode=decision.decode)
+    def _carry_out(self, decision: Decision) -> bool:
+        """Ask for the workers that were decided on.
 
-    def _note(self, observation: Observation, decision: Decision) -> None:
+        Returns:
+            Whether they are others than those asked for before.
+        """
+        prefill, decode = self._deployment.workers
+        if (prefill.requested, decode.requested) == (decision.prefill, decision.decode):
+            return False
+        self._scalings += 1
+        self._deployment.scale(prefill=decision.prefill, decode=decision.decode)
+        return True
+
+    def _point(self, observation: Observation, decision: Decision) -> Point:
         why = decision.explanation
-        slim = replace(observation, isl_quantiles=None, osl_quantiles=None)
-        self._points.append(
-            Point(
-                time_s=observation.time,
-                observation=slim,
-                forecast=why.forecast,
-                target=(decision.prefill, decision.decode),
-                needed=(why.prefill.required, why.decode.required),
-                gpus=self._gpus(*self._deployment.workers),
-                reason=why.reason,
-                decision=decision,
-            )
+        return Point(
+            time_s=observation.time,
+            observation=replace(observation, isl_quantiles=None, osl_quantiles=None),
+            forecast=why.forecast,
+            target=(decision.prefill, decision.decode),
+            needed=(why.prefill.required, why.decode.required),
+            gpus=self._gpus(*self._deployment.workers),
+            reason=why.reason,
+            decision=decision,
         )

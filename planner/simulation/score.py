@@ -46,9 +46,9 @@ class Score:
         within_both: Share within both targets.
         within_ttft: Share within the TTFT target.
         within_itl: Share within the ITL target.
-        worst: Lowest share within both targets of any five minutes.
+        worst: Lowest share within both targets of five minutes, which are counted one after the other.
         ttft: Time to first token.
-        itl: Inter-token latency.
+        itl: Inter-token latency, of requests with more than one token.
         gpu_hours: GPU-hours of all workers there were: starting, serving and draining.
         bound_gpu_hours: GPU-hours with which every token is made by a worker that is always busy at its best
             throughput within target; nobody needs fewer.
@@ -140,7 +140,7 @@ class ScoreKeeper:
             within_itl=_share(within_itl[feasible]),
             worst=_worst(np.frombuffer(self._arrivals), feasible, both),
             ttft=_latency(ttft),
-            itl=_latency(itl),
+            itl=_latency(itl[itl > 0]),
             gpu_hours=gpu_hours,
             bound_gpu_hours=self._bound_gpu_s / 3600,
             scalings_per_hour=scalings / hours if hours else 0.0,

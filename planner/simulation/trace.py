@@ -17,6 +17,8 @@ _FIELDS = ("timestamp", "input_length", "output_length")
 _NAMED_LINES = 5
 # The first bytes of what gzip packed.
 _GZIP = b"\x1f\x8b"
+# Longer than any context: what asks for more is no request.
+MOST_TOKENS = 1e9
 # More intervals are of timestamps of two clocks, or of another unit.
 _MOST_INTERVALS = 1_000_000
 # A last interval is whole if requests came until so shortly before its end, as a share of its length.
@@ -189,6 +191,6 @@ def _parse(line: str) -> TraceRequest | None:
         )
     except (ValueError, TypeError, KeyError):
         return None
-    if not (0 <= timestamp < math.inf and 0 < isl < math.inf and 0 <= osl < math.inf):
+    if not (0 <= timestamp < math.inf and 0 < isl <= MOST_TOKENS and 0 <= osl <= MOST_TOKENS):
         return None
     return TraceRequest(timestamp / 1000, isl, osl)

@@ -1,5 +1,7 @@
 """``simulate`` and ``forecast`` as their users run them."""
 
+import base64
+import gzip
 import json
 import os
 import re
@@ -57,6 +59,49 @@ def test_a_contest_prints_a_table_and_leaves_a_report(tmp_path):
     for key in (*content, *content["load"], *content["conditions"], *content["runs"]["p99"]["score"]):
         assert f"`{key}" in documented, key
     assert (tmp_path / "planner.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_whose_names_make_one_file_name_leave_a_picture_each(tmp_path):
+    names = ("a/b", "A-b", "overview")
+    shown = run(
+        *("simulate", *COMMON, "--duration", 200, "--output", tmp_path),
+        *(word for name in names for word in ("--compare", f"{name}=slo-percentile=90")),
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert len(list(tmp_path.glob("*.png"))) == 5, "one of all, and one each"
+
+
+def test_a_variant_with_targets_of_its_own_is_said_to_be_scored_by_them(tmp_path):
+    shown = run("simulate", *COMMON, "--duration", 200, "--compare", "slow=ttft=900", "--output", tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "Note: slow is scored by its own targets, TTFT 900 ms and ITL 50 ms." in shown.stdout
+
+
+def test_one_predictor_of_the_published_rules_can_be_chosen(tmp_path):
+    shown = run("simulate", *COMMON, "--duration", 200, "--baseline", "published:kalman", "--output", tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert list(json.loads((tmp_path / "simulation.json").read_text())["runs"]) == ["planner", "published, kalman"]
+
+
+def test_who_reads_no_more_than_a_line_has_all_files(tmp_path):
+    command = [sys.executable, "-m", "planner", "simulate", *map(str, COMMON), "--duration", "200"]
+    with subprocess.Popen([*command, "--output", tmp_path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as shown:
+        shown.stdout.close()
+    assert {file.name for file in tmp_path.iterdir()} == {"planner.png", "report.html", "simulation.json"}
+
+
+def test_reactions_are_told(tmp_path):
+    jump = ("--pattern", "step", "--rps", 3, "--peak-rps", 40, "--period", 610, "--duration", 800)
+    shown = run("simulate", *COMMON, *jump, "--max-gpu-budget", -1, "--output", tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    first, *_ = json.loads((tmp_path / "simulation.json").read_text())["runs"]["planner"]["reactions"]
+    assert 610 < first["time_s"] < 660
+    assert first["target"]["prefill"] > 1
+    assert first["reason"]
+    recording = re.search(r'id="recording">([^<]+)<', (tmp_path / "report.html").read_text())[1]
+    records = json.loads(gzip.decompress(base64.b64decode(recording)))["runs"][0]["records"]
+    assert "reaction" in {record["kind"] for record in records}
+    assert records == sorted(records, key=lambda record: record["decision"]["time"])
 
 
 def test_a_budget_that_holds_the_planner_back_is_noted(tmp_path):
@@ -197,7 +242,10 @@ def test_an_aggregated_deployment_has_one_pool(tmp_path):
         (["--compare", "nonsense"], "expected NAME=flag=value"),
         (["--compare", "a=colour=red"], "'colour' is no option"),
         (["--compare", "a=ttft=fast"], "--ttft: 'fast' (--compare a=ttft=fast) is not accepted"),
-        (["--baseline", "magic"], "accepted are published, hpa, clairvoyant, static, static:P,D"),
+        (["--baseline", "magic"], "published:prophet, hpa, clairvoyant, static, static:P,D"),
+        (["--baseline", "published:magic"], "accepted are published, published:constant"),
+        (["--baseline", "hpa:3"], "'hpa:3' is unknown"),
+        (["--rps", "1e12"], "1e12 is not at most 1e+06"),
         (["--baseline", "static:4"], "expected static:P,D"),
         (["--trace", "/nowhere.jsonl"], "cannot be read"),
         (["--rps", "-1"], "-1 is not above 0"),

@@ -3,11 +3,12 @@
 import gzip
 import itertools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from planner.simulation.arrivals import PATTERNS, Arrival, Cut, Pattern, cut, generate, read, read_rates
+from planner.simulation.arrivals import PATTERNS, Arrival, Cut, Pattern, Rates, cut, generate, read, read_rates, sample
 from planner.simulation.trace import TraceError
 
 
@@ -54,7 +55,10 @@ def test_files_plain_gzip_and_csv(tmp_path):
     ("content", "complaint"),
     [
         ("a,b\n1,2\n", "has no column isl, osl, request_rate, timestamp_s"),
-        ("timestamp_s,request_rate,isl,osl\n0,1,1,1\n", "1 rows; expected two or more"),
+        ("timestamp_s,request_rate,isl,osl\n0,1,1,1\n", "has 1 row; expected two or more"),
+        ("timestamp_s,request_rate,isl,osl\n", "has no rows; expected two or more"),
+        ("timestamp_s,request_rate,isl,osl\n0,1e12,1,1\n600,1,1,1\n", "request_rate is '1e12'; expected 1,000,000 at"),
+        ("timestamp_s,request_rate,isl,osl\n0,1,1e30,1\n600,1,1,1\n", "isl is '1e30'; expected 1,000,000,000 at"),
         ("timestamp_s,request_rate,isl,osl\n0,1,1,1\n600,many,1,1\n", "line 3: request_rate is 'many'"),
         ("timestamp_s,request_rate,isl,osl\n0,-1,1,1\n600,1,1,1\n", "line 2: request_rate is '-1'"),
         ("timestamp_s,request_rate,isl,osl\n600,1,1,1\n0,1,1,1\n", "line 3: timestamp_s is 0 after 600"),
@@ -69,6 +73,20 @@ def test_a_bad_csv_names_the_line(tmp_path, content, complaint):
         read_rates(tmp_path / "a.csv")
     with pytest.raises(TraceError, match="cannot be read"):
         read_rates(tmp_path / "none.csv")
+
+
+def test_a_long_span_of_rates_is_sampled_part_by_part():
+    tracemalloc.start()
+    try:
+        arrivals = sample([Rates(100.0, 3600.0, 500.0, 1000.0, 100.0)], 1)
+        first = next(arrivals)
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
+    times = [first.time, *(arrival.time for arrival in arrivals)]
+    assert len(times) == pytest.approx(1_800_000, rel=0.01)
+    assert times == sorted(times)
+    assert 100 <= times[0] < times[-1] <= 3700
 
 
 @pytest.mark.parametrize("kind", PATTERNS)

@@ -1,5 +1,7 @@
 """The closed loop: what is counted, what is paid, and that it repeats itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from planner import Observation, Planner, Settings, Workers
@@ -92,6 +94,18 @@ def test_reads_can_fail_and_workers_die(profile):
     assert 0 < sum(blind) < len(blind)
     assert run.score.requests == len(arrivals), "nothing is lost"
     assert run.score.scalings_per_hour > 0, "workers that died are replaced"
+
+
+def test_a_run_keeps_the_reactions_that_changed_something(profile):
+    class Jumpy(Static):
+        def react(self, observation):
+            return replace(self.step(observation), prefill=3 if observation.time > 130 else 2)
+
+    run = Simulation(world(profile, initial=(2, 1)), Jumpy(2, 1)).run(
+        iter([Arrival(0.0, 100, 2), Arrival(200.0, 100, 2)])
+    )
+    assert [(point.time_s, point.target) for point in run.reactions] == [(140.0, (3, 1)), (190.0, (3, 1))]
+    assert [point.time_s for point in run.decisions] == [60.0, 120.0, 140.0, 180.0, 190.0]
 
 
 def test_the_same_run_twice_is_the_same_bit_for_bit(profile):

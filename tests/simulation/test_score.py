@@ -1,5 +1,6 @@
 """How runs are judged: by hand, and in little memory."""
 
+import math
 import tracemalloc
 
 import pytest
@@ -36,6 +37,14 @@ def test_the_worst_five_minutes_count_from_the_first_arrival_and_leave_out_spans
     assert found.infeasible == 1
     assert found.within_both == pytest.approx(600 / 701)
     assert found.worst == pytest.approx(300 / 400)
+
+
+def test_requests_of_one_token_have_no_inter_token_latency(profile):
+    several, single = [ended(number, osl=5) for number in range(2)], [ended(number, osl=1) for number in range(9)]
+    found = score(judge(profile, [*several, *single]))
+    assert found.itl.mean == found.itl.p50 == pytest.approx(10.0)
+    assert found.within_itl == 1.0
+    assert math.isnan(score(judge(profile, single)).itl.mean)
 
 
 def test_a_score_takes_no_more_memory_than_the_requests_it_is_of(profile):

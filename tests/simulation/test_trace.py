@@ -61,6 +61,13 @@ def test_bad_lines_are_counted_and_named(tmp_path):
     assert "2, 3, 4, 5, 6, ..." in trace.complaint
 
 
+def test_what_is_longer_than_any_context_is_no_request(tmp_path):
+    (tmp_path / "trace.jsonl").write_text("\n".join((line(0), line(1, isl=1e30), line(2, osl=1e30))))
+    trace = Trace(tmp_path / "trace.jsonl")
+    assert len(list(trace)) == 1
+    assert trace.bad_line_numbers == [2, 3]
+
+
 def test_a_clean_trace_has_nothing_to_complain_of(tmp_path):
     path = tmp_path / "trace.jsonl"
     path.write_text(line(0))
