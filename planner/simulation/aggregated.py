@@ -70,6 +70,11 @@ class AggregatedPool(DecodePool):
         # Open workers with a prompt; those without one are in the balance.
         self._occupied: dict[AggregatedWorker, None] = {}
 
+    @property
+    def busy(self) -> int:
+        """Workers that have something to do, draining ones among them."""
+        return super().busy + len(self._occupied)
+
     def _take_up(self, worker: AggregatedWorker, request: Request) -> None:
         """Begin the prompt of a request on a worker without one whose clock is up to date."""
         tokens = request.isl + request.generated_tokens
@@ -243,6 +248,11 @@ class AggregatedDeployment(Serving):
     def workers(self) -> tuple[Workers, Workers]:
         """No prefill workers, and the workers there are."""
         return Workers(0), self.pool.workers
+
+    @property
+    def busy(self) -> tuple[int, int]:
+        """No prefill workers, and the workers that have something to do."""
+        return 0, self.pool.busy
 
     def scale(self, *, prefill: int, decode: int) -> None:
         """Ask for ``decode`` workers, from now on.

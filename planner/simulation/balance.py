@@ -24,6 +24,11 @@ class Balance(Generic[W]):
         """How many workers there are."""
         return self._size
 
+    @property
+    def loaded(self) -> int:
+        """How many of them have something to do."""
+        return self._size - len(self._levels[0])
+
     def add(self, worker: W, load: int) -> None:
         """Take in a worker."""
         while len(self._levels) <= load:

@@ -111,6 +111,11 @@ class DecodePool(Pool):
         self._running = 0
 
     @property
+    def busy(self) -> int:
+        """Workers that have something to do, draining ones among them."""
+        return self._balance.loaded + self._draining
+
+    @property
     def waiting(self) -> int:
         """Requests that no worker runs."""
         return len(self._queue)

@@ -55,6 +55,11 @@ class Deployment(Serving):
         """Prefill and decode workers there are."""
         return self.prefill.workers, self.decode.workers
 
+    @property
+    def busy(self) -> tuple[int, int]:
+        """Prefill and decode workers that have something to do."""
+        return self.prefill.busy, self.decode.busy
+
     def scale(self, *, prefill: int, decode: int) -> None:
         """Ask for so many workers, from now on."""
         self.prefill.scale(prefill)

@@ -145,7 +145,8 @@ class Simulation:
     def run(self, arrivals: Iterator[Arrival]) -> Run:
         """Let all arrivals come, the first at its own time after 0, and everything they ask for be served.
 
-        After the last arrival nothing is scaled or paid for any more.
+        After the last arrival nothing is scaled any more, and workers are paid for only as long as they have something
+        to do: whoever left work undone pays for it, and nobody for having been ready for more.
         """
         beat, next_beat_s, last_s = 0, self._beat_s, 0.0
         submit = self._deployment.submit
@@ -157,7 +158,7 @@ class Simulation:
             submit(time_s, isl, osl)
             last_s = time_s
         self._pay(last_s)
-        self._deployment.drain()
+        self._wind_up()
         return Run(
             score=self._keeper.score(
                 gpu_hours=self._gpu_s / 3600,
@@ -219,6 +220,12 @@ class Simulation:
     def _gpus(self, prefill: Workers, decode: Workers) -> int:
         engines = self._world.engines
         return prefill.present * engines.prefill.gpus + decode.present * engines.decode.gpus
+
+    def _wind_up(self) -> None:
+        """Let what is left be served, and account for it."""
+        engines = self._world.engines
+        prefill_s, decode_s = self._deployment.drain()
+        self._gpu_s += prefill_s * engines.prefill.gpus + decode_s * engines.decode.gpus
 
     def _fail_workers(self) -> None:
         if self._world.worker_mtbf_s is None:

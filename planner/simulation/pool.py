@@ -34,6 +34,11 @@ class Pool(ABC):
         """The workers there are, by what they do."""
         return Workers(ready=self._ready, pending=len(self._pending), draining=self._draining)
 
+    @property
+    @abstractmethod
+    def busy(self) -> int:
+        """Workers that have something to do, draining ones among them."""
+
     def open(self, workers: int) -> None:
         """Add workers that serve at once, as those do that ran before the beginning.
 

@@ -38,6 +38,11 @@ class PrefillPool(Pool):
         self._idle = 0
 
     @property
+    def busy(self) -> int:
+        """Workers that have something to do, draining ones among them."""
+        return len(self._serving)
+
+    @property
     def waiting(self) -> int:
         """Requests that no worker has begun."""
         return len(self._queue)

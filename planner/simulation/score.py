@@ -49,7 +49,8 @@ class Score:
         worst: Lowest share within both targets of five minutes, which are counted one after the other.
         ttft: Time to first token.
         itl: Inter-token latency, of requests with more than one token.
-        gpu_hours: GPU-hours of all workers there were: starting, serving and draining.
+        gpu_hours: GPU-hours of all workers there were: starting, serving and draining; after the last arrival only of
+            those that had something to do.
         bound_gpu_hours: GPU-hours with which every token is made by a worker that is always busy at its best
             throughput within target; nobody needs fewer.
         scalings_per_hour: Changes of targets per hour.

@@ -35,6 +35,11 @@ class Serving(ABC):
 
     @property
     @abstractmethod
+    def busy(self) -> tuple[int, int]:
+        """Prefill and decode workers that have something to do."""
+
+    @property
+    @abstractmethod
     def queued(self) -> int:
         """Requests that wait for a worker."""
 
@@ -64,10 +69,18 @@ class Serving(ABC):
         """Let time pass."""
         self._agenda.advance(to_s)
 
-    def drain(self) -> None:
-        """Let time pass until nothing is left to happen."""
+    def drain(self) -> tuple[float, float]:
+        """Let time pass until nothing is left to happen.
+
+        Returns:
+            The time that prefill and decode workers had something to do, seconds, added up.
+        """
+        worked_s = [0.0, 0.0]
         while (next_s := self._agenda.next_s) is not None:
+            span_s = next_s - self._agenda.now_s
+            worked_s = [sum_s + span_s * workers for sum_s, workers in zip(worked_s, self.busy, strict=True)]
             self._agenda.advance(next_s)
+        return worked_s[0], worked_s[1]
 
     def _note_first_token(self, request: Request) -> None:
         request.first_token_s = self._agenda.now_s

@@ -46,6 +46,23 @@ def test_a_static_deployment_is_paid_by_the_hour(profile):
     assert run.score.ttft.mean == pytest.approx(profile.prefill.ttft_ms(1000), rel=0.01)
 
 
+@pytest.mark.parametrize(("workers", "step_tokens"), [((1, 1), None), ((3, 2), None), ((0, 1), 2048), ((0, 3), 2048)])
+def test_what_is_left_at_the_end_is_paid_for_by_the_time_it_takes(profile, workers, step_tokens):
+    """Not for nothing, and no dearer for whoever was ready for more."""
+    arrivals = [Arrival(10.0, 2000, 1)] * 3
+    run = Simulation(world(profile, initial=workers, step_tokens=step_tokens), Static(*workers)).run(iter(arrivals))
+    until_last_s, left_s = 10.0 * sum(workers), 3 * profile.prefill.ttft_ms(2000) / 1000
+    assert run.score.requests == 3
+    assert run.score.gpu_hours * 3600 == pytest.approx(until_last_s + left_s, rel=1e-6)
+
+
+def test_sequences_that_end_late_are_paid_for_until_they_do(profile):
+    run = Simulation(world(profile, initial=(1, 3)), Static(1, 3)).run(iter([Arrival(10.0, 2000, 101)]))
+    decode_s = 100 * profile.decode.itl_ms(1, 2050) / 1000
+    left_s = profile.prefill.ttft_ms(2000) / 1000 + decode_s
+    assert run.score.gpu_hours * 3600 == pytest.approx(40.0 + left_s, rel=1e-3)
+
+
 def test_the_bound_is_work_over_the_best_throughput(profile):
     arrivals = [Arrival(float(time), 1000, 20) for time in range(1, 601)]
     run = Simulation(world(profile), Static(2, 1)).run(iter(arrivals))
