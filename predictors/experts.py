@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,9 +17,19 @@ _LARGEST_EXPONENT = 700.0
 # Values whose changes tell what is usual; a change so many times the usual one counts for less in a regression.
 _USUAL_SHARE = 0.02
 _UNUSUAL = 3.0
+# Where so little is known, nothing more is forgotten.
+_MOST_INVERSE = 1e3
 
 
-class Level(Model):
+class _Flat(Model):
+    """A model that expects the same however far ahead."""
+
+    def path(self, steps: int) -> list[float | None]:
+        """The same, so many times."""
+        return [self.expect(1)] * steps
+
+
+class Level(_Flat):
     """Exponential smoothing: the level moves towards every value by a share ``alpha``; 1 is the last value.
 
     It begins as the mean of all values, until that moves less than by ``alpha``. It is what ARIMA(0, 1, 1) expects.
@@ -56,7 +68,7 @@ class Level(Model):
         return math.expm1(min(self._level, _LARGEST_EXPONENT)) if self._logarithmic else self._level
 
 
-class Median(Model):
+class Median(_Flat):
     """The median of the last values: a burst does not move it."""
 
     def __init__(self, window: int) -> None:
@@ -114,35 +126,41 @@ class Trend(Model):
     def take(self, value: float | None, time: float | None) -> None:
         """Correct level and trend; an unknown value is as expected."""
         del time
-        expected = self._ahead(1)
-        if value is None:
-            self._level, self._trend = expected, self._fading * self._trend
+        if self._level is None:
+            self._level = None if value is None else math.log1p(value)
             return
-        seen = math.log1p(value)
-        if expected is None:
-            self._level = seen
-            return
-        error = seen - expected
-        self._level = expected + self._alpha * error
-        self._trend = self._fading * self._trend + self._alpha * self._beta * error
+        self._level += self._fading * self._trend
+        self._trend *= self._fading
+        if value is not None:
+            error = math.log1p(value) - self._level
+            self._level += self._alpha * error
+            self._trend += self._alpha * self._beta * error
 
     def forget(self) -> None:
         """Begin anew with the next value."""
         self._level, self._trend = None, 0.0
 
-    def _ahead(self, steps: int) -> float | None:
-        if self._level is None:
-            return None
-        return self._level + self._trend * sum(self._fading**step for step in range(1, steps + 1))
-
     def expect(self, horizon_steps: int) -> float | None:
         """The level, moved on by the trend."""
-        ahead = self._ahead(horizon_steps)
-        return None if ahead is None else math.expm1(min(ahead, _LARGEST_EXPONENT))
+        return self.path(horizon_steps)[-1]
+
+    def path(self, steps: int) -> list[float | None]:
+        """The level, moved on by the trend, step by step."""
+        if self._level is None:
+            return [None] * steps
+        level, trend, fading = self._level, self._trend, self._fading
+        moved = [level + trend * _faded_steps(fading, step) for step in range(1, steps + 1)]
+        return [math.expm1(min(one, _LARGEST_EXPONENT)) for one in moved]
 
 
-class Regression(Model):
-    """What became of the last value, regressed on where it stood against its levels: an autoregression.
+@lru_cache
+def _faded_steps(fading: float, steps: int) -> float:
+    """How many steps of an undiminished trend so many steps of one that fades come to."""
+    return sum(fading**step for step in range(1, steps + 1))
+
+
+class Regressions:
+    """What became of the last value, regressed on where it stood against its levels: autoregressions side by side.
 
         y(t+h) - y(t) = sum_i c_i(h) (level_i(t) - y(t)) + c_0(h) (y(t) - y(t-1))
 
@@ -151,76 +169,67 @@ class Regression(Model):
     P. J. Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35(1), 1964.)
     """
 
-    def __init__(self, alphas: tuple[float, ...], *, with_change: bool, horizons: int, memory: float) -> None:
+    def __init__(self, alphas: Sequence[float], kinds: Sequence[tuple[Sequence[int], float]], horizons: int) -> None:
         """Start as the last value.
 
         Args:
             alphas: Of the levels.
-            with_change: Whether the last change counts too.
+            kinds: One for each regression: which of the regressors it has, the levels and, after them, the last
+                change; and what an interval counts after another.
             horizons: Horizons with coefficients of their own; farther ones have those of the last.
-            memory: What an interval counts after another.
         """
         self._levels = [Level(alpha) for alpha in alphas]
-        self._with_change = with_change
-        self._memory = memory
-        size = len(alphas) + with_change
-        self._coefficients = np.zeros((horizons, size))
+        # By kind, horizon and regressor.
+        self._has = np.zeros((len(kinds), 1, len(alphas) + 1))
+        for has, (regressors, _) in zip(self._has, kinds, strict=True):
+            has[:, list(regressors)] = 1.0
+        self._memory = np.array([[memory] for _, memory in kinds])
+        self._coefficients = np.repeat(0.0 * self._has, horizons, axis=1)
         # Inverse of what was seen, beginning with as much as a few values would say.
-        self._inverse = np.tile(np.eye(size) / _UNUSUAL, (horizons, 1, 1))
-        self._past: deque[tuple[np.ndarray, float]] = deque(maxlen=horizons)
+        self._inverse = np.repeat(self._has[..., None] * np.eye(len(alphas) + 1) / _UNUSUAL, horizons, axis=1)
+        # Newest first: how far the levels were from a value, the change before it, and the value.
+        self._past: deque[list[float]] = deque(maxlen=horizons)
+        self._regressors: list[float] = []
         self._last: float | None = None
-        self._change = 0.0
         self._usual, self._seen = 0.0, 0
 
-    def take(self, value: float | None, time: float | None) -> None:
+    def take(self, value: float | None) -> None:
         """Learn how far the value is from what was the last one, 1, 2, ... intervals ago."""
         if self._last is not None:
-            self._past.append((self._distances(), self._last))
+            self._past.appendleft([*self._regressors, self._last])
         if value is None:
             return
-        for level in self._levels:
-            level.take(value, time)
+        change = 0.0
         if self._last is not None:
-            self._change = value - self._last
+            change = value - self._last
             self._seen += 1
-            self._usual += max(_USUAL_SHARE, 1 / self._seen) * (abs(self._change) - self._usual)
+            self._usual += max(_USUAL_SHARE, 1 / self._seen) * (abs(change) - self._usual)
             if self._usual > 0:
                 self._learn(value)
-        self._last = value
-
-    def forget(self) -> None:
-        """Begin anew with the next value, but for what was learnt of how values go on."""
         for level in self._levels:
-            level.forget()
-        self._past.clear()
-        self._last, self._change = None, 0.0
-
-    def _distances(self) -> np.ndarray:
-        last = self._last or 0.0
-        found = [(level.expect(1) or 0.0) - last for level in self._levels]
-        return np.array([*found, self._change] if self._with_change else found)
+            level.take(value, None)
+        self._last = value
+        self._regressors = [*((level.expect(1) or 0.0) - value for level in self._levels), change]
 
     def _learn(self, value: float) -> None:
-        count = len(self._past)
-        past = [self._past[-1 - back] for back in range(count)]
-        distances = np.array([one for one, _ in past]) / self._usual
-        moved = (value - np.array([last for _, last in past])) / self._usual
-        inverse, coefficients = self._inverse[:count], self._coefficients[:count]
-        errors = moved - (coefficients * distances).sum(1)
-        largest = np.maximum(np.abs(errors), np.abs(distances).max(1))
-        weights = 1 / np.maximum(1.0, largest / _UNUSUAL)
-        spread = np.einsum("hij,hj->hi", inverse, distances)
-        scale = weights / (self._memory + weights * (spread * distances).sum(1))
-        coefficients += (scale * errors)[:, None] * spread
+        past = np.array(self._past)
+        regressors, moved = past[:, :-1] / self._usual * self._has, (value - past[:, -1]) / self._usual
+        inverse, coefficients = self._inverse[:, : len(moved)], self._coefficients[:, : len(moved)]
+        errors = moved - np.einsum("khi,khi->kh", coefficients, regressors)
+        largest = np.maximum(np.abs(errors), np.abs(regressors).max(axis=2))
+        doubt = np.maximum(1.0, largest / _UNUSUAL)
+        spread = np.einsum("khij,khj->khi", inverse, regressors)
+        scale = 1 / (self._memory * doubt + np.einsum("khi,khi->kh", spread, regressors))
+        coefficients += (scale * errors)[..., None] * spread
         # Symmetric to the last bit: what is not would grow without end, as older values fade.
-        updated = inverse - scale[:, None, None] * (spread[:, :, None] * spread[:, None, :])
+        inverse -= scale[..., None, None] * (spread[..., :, None] * spread[..., None, :])
         # What is not excited would be forgotten without end.
-        kept = np.where(np.trace(updated, axis1=1, axis2=2) < 1e3, self._memory, 1.0)
-        inverse[:] = updated / kept[:, None, None]
+        excited = np.einsum("khii->kh", inverse) < _MOST_INVERSE
+        inverse /= np.where(excited, self._memory, 1.0)[..., None, None]
 
-    def expect(self, horizon_steps: int) -> float | None:
-        """The last value, moved as values did from where it stands."""
+    def paths(self, steps: int) -> list[list[float]]:
+        """The last value, moved as values did from where it stands, 1, 2, ... intervals ahead, by each regression."""
         if self._last is None:
-            return None
-        step = min(horizon_steps, len(self._coefficients)) - 1
-        return self._last + float(self._coefficients[step] @ self._distances())
+            return [[math.nan] * steps for _ in self._has]
+        paths: list[list[float]] = (self._last + self._coefficients @ self._regressors).tolist()
+        return [path[:steps] + path[-1:] * (steps - len(path)) for path in paths]

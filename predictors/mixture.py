@@ -8,9 +8,8 @@ from statistics import median
 
 import numpy as np
 
-from predictors.experts import Level, Median, Regression, Trend
+from predictors.experts import Level, Median, Regressions, Trend
 from predictors.kalman import KalmanModel
-from predictors.sample import medians
 from predictors.season import Season
 from predictors.series import Model
 from predictors.uncertainty import HORIZONS
@@ -59,18 +58,17 @@ class MixtureModel(Model):
             *self._averages,
             KalmanModel(q_level=1.0, q_trend=0.1, r=10.0, min_points=5),
             Season(),
-            Regression((0.5, 0.2, 0.05), with_change=True, horizons=HORIZONS, memory=0.99),
-            Regression((0.2,), with_change=False, horizons=HORIZONS, memory=0.995),
         )
-        self._prior = np.ones(len(self._models))
-        self._prior[0] = _PRIOR_OF_LAST
-        self._losses = np.zeros((HORIZONS, len(self._models)))
-        self._counts = np.zeros(HORIZONS)
-        self._values = 0.0
+        # One goes by all levels and the last change, one by a single level.
+        self._regressions = Regressions((0.5, 0.2, 0.05), (((0, 1, 2, 3), 0.99), ((1,), 0.995)), HORIZONS)
+        # By horizon and model.
+        self._prior = np.array([_PRIOR_OF_LAST] + [1.0] * (len(self._models) + 1))
         self._weights = np.tile(self._prior, (HORIZONS, 1))
-        self._said = np.full((HORIZONS, len(self._models)), np.nan)
-        self._expected = np.full(HORIZONS, np.nan)
+        self._losses = np.zeros(self._weights.shape)
+        self._counts = [0.0] * HORIZONS
         self._past: deque[np.ndarray] = deque(maxlen=HORIZONS)
+        self._expected = [math.nan] * HORIZONS
+        self._values = 0.0
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._errors: deque[float] = deque(maxlen=_USUAL_ERRORS)
         self._surprise = 0.0
@@ -84,29 +82,41 @@ class MixtureModel(Model):
             self._recent.append(value)
         for model in self._models:
             model.take(value, time)
-        self._said = np.array([self._expectations(step) for step in range(1, HORIZONS + 1)])
-        self._expected = _mean(self._said, self._weights)
-        self._past.append(self._said)
+        self._regressions.take(value)
+        said = self._said(HORIZONS)
+        self._expected = _means(said, self._weights)
+        self._past.appendleft(said)
 
-    def _expectations(self, horizon_steps: int) -> list[float]:
+    def _said(self, steps: int) -> np.ndarray:
+        """What models say 1, 2, ... intervals ahead, as far as it is believed, (steps, models); NaN is not said."""
+        paths = [*(model.path(steps) for model in self._models), *self._regressions.paths(steps)]
         most = _MOST_GROWTH * max(self._recent, default=0.0)
-        said = (model.expect(horizon_steps) for model in self._models)
-        return [math.nan if one is None else min(max(one, 0.0), most) for one in said]
+        said: np.ndarray = np.minimum(np.maximum(np.array(paths, dtype=float).T, 0.0), most)
+        return said
 
     def _judge(self, value: float) -> None:
-        count = len(self._past)
-        errors = np.abs(np.array([self._past[-1 - step][step] for step in range(count)]) - value)
+        judged = len(self._past)
+        errors = np.abs(np.array([said[step] for step, said in enumerate(self._past)]) - value)
         unknown = np.isnan(errors)
         if unknown.any():
             # A model that joins late has the loss of a middling one until then: it has to earn its weight.
-            errors = np.where(unknown, medians(errors)[:, None], errors)
-        self._losses[:count] = _MEMORY * self._losses[:count] + errors
-        self._counts[:count] = _MEMORY * self._counts[:count] + 1
+            middling = [[median([error for error in row if not math.isnan(error)])] for row in errors.tolist()]
+            errors = np.where(unknown, middling, errors)
+        self._losses[:judged] = _MEMORY * self._losses[:judged] + errors
+        self._counts[:judged] = [_MEMORY * count + 1 for count in self._counts[:judged]]
         self._values = _MEMORY * self._values + value
-        self._weigh()
+        self._weigh(judged)
+
+    def _weigh(self, judged: int) -> None:
+        """Weigh the models at each of the first horizons by how they did; at the others, as if none were better."""
+        losses = np.log(self._losses[:judged] + max(_TINY * self._values, 1e-300))
+        standings = (1 - _SHARED) * losses + _SHARED / judged * losses.sum(axis=0)
+        standings -= standings.min(axis=1, keepdims=True)
+        sharpness = np.array([[_SHARPNESS * count / (count + _CHANCE)] for count in self._counts[:judged]])
+        self._weights[:judged] = self._prior * np.exp(-sharpness * standings)
 
     def _restart_after_shift(self, value: float, time: float | None) -> None:
-        expected = float(_mean(self._said[:1], self._weights[:1])[0])
+        expected = _means(self._past[0][:1], self._weights[:1])[0]
         error = 0.0 if math.isnan(expected) else value - expected
         usual = max(median(self._errors), _TINY * value) if len(self._errors) >= 3 else math.inf
         surprise = error if abs(error) > _SHIFT * usual else 0.0
@@ -124,26 +134,17 @@ class MixtureModel(Model):
         if horizon_steps <= HORIZONS:
             expected = self._expected[horizon_steps - 1]
         else:
-            expected = _mean(np.array([self._expectations(horizon_steps)]), self._weights[-1:])[0]
-        return None if math.isnan(expected) else float(expected)
-
-    def _weigh(self) -> None:
-        """Weigh the models at each horizon by how they did; before one was judged, as if none were better."""
-        judged = int(np.count_nonzero(self._counts))
-        losses = np.log(self._losses[:judged] + max(_TINY * self._values, 1e-300))
-        standings = losses - losses.min(axis=1, keepdims=True)
-        standings = (1 - _SHARED) * standings + _SHARED * standings.mean(axis=0)
-        counts = self._counts[:judged, None]
-        sharpness = _SHARPNESS * counts / (counts + _CHANCE)
-        self._weights[:judged] = self._prior * np.exp(-sharpness * (standings - standings.min(axis=1, keepdims=True)))
+            said = self._said(horizon_steps)[-1:]
+            expected = _means(said, self._weights[-1:])[0]
+        return None if math.isnan(expected) else expected
 
 
-def _mean(said: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _means(said: np.ndarray, weights: np.ndarray) -> list[float]:
     """Weighted mean of each row of what is said, (rows, models); NaN is not said, and NaN where nothing is."""
     told = np.isfinite(said)
-    counted = weights * told
-    total = counted.sum(axis=1)
-    sums = (counted * np.where(told, said, 0.0)).sum(axis=1)
-    means = np.full(len(said), np.nan)
-    np.divide(sums, total, out=means, where=total > 0)
-    return means
+    counted = np.where(told, weights, 0.0)
+    sums = np.einsum("hm,hm->h", counted, np.where(told, said, 0.0))
+    return [
+        weighted / weight if weight > 0 else math.nan
+        for weighted, weight in zip(sums.tolist(), counted.sum(axis=1).tolist(), strict=True)
+    ]

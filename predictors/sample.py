@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from itertools import accumulate
+from statistics import median
 
-import numpy as np
-
-# Numbers that are remembered, and what each older one still counts.
+# Numbers that are remembered, and what each counts by its age.
 REMEMBERED = 60
-FADING = 0.97
-WEIGHTS = FADING ** np.arange(REMEMBERED - 1, -1, -1)
+FADED = tuple(0.97**age for age in range(REMEMBERED))
+# What so many numbers count together.
+_TOTALS = tuple(accumulate(FADED, initial=0.0))
 # Share of the numbers below the lower quantile, and beyond the upper one.
 TAIL = 0.1
 # A normal distribution's standard deviation over the median of its absolute values.
 _DEVIATION = 1.4826
 
 
-def medians(rows: np.ndarray) -> np.ndarray:
-    """Median of each row, (rows, values), NaN left out; each has a number. For short rows numpy's is slow."""
-    ordered = np.sort(rows, axis=1)
-    known = np.count_nonzero(~np.isnan(ordered), axis=1)
-    row = np.arange(len(rows))
-    middles: np.ndarray = (ordered[row, (known - 1) // 2] + ordered[row, known // 2]) / 2
-    return middles
-
-
 class Sample:
     """Weighted quantiles of the last numbers.
+
+    The numbers are kept in order, older ones first among equal ones, as a quantile is found from the near end.
 
     Attributes:
         low: The 0.1 quantile; 0 before there were numbers.
         high: The 0.9 quantile; 0 before there were numbers.
-        usual: Standard deviation of the numbers around 0 as their median tells it, which outliers do not move.
     """
 
     def __init__(self, start: Iterable[float] = ()) -> None:
@@ -41,23 +34,48 @@ class Sample:
         Args:
             start: Numbers to begin with.
         """
-        self._numbers: deque[float] = deque(start, maxlen=REMEMBERED)
-        self.low = self.high = self.usual = 0.0
-        if self._numbers:
-            self._measure()
+        # Each in its slot, which the number after so many takes over.
+        self._numbers: list[float] = []
+        self._newest = -1
+        self._ordered: list[float] = []
+        self._slots: list[int] = []
+        self.low = self.high = 0.0
+        for number in start:
+            self.add(number)
+
+    @property
+    def usual(self) -> float:
+        """Standard deviation of the numbers around 0 as their median tells it, which outliers do not move."""
+        return _DEVIATION * median(map(abs, self._ordered)) if self._ordered else 0.0
 
     def add(self, number: float) -> None:
         """Take in the next number."""
-        self._numbers.append(number)
-        self._measure()
+        numbers, ordered, slots = self._numbers, self._ordered, self._slots
+        slot = self._newest = (self._newest + 1) % REMEMBERED
+        if len(numbers) < REMEMBERED:
+            numbers.append(number)
+        else:
+            place = bisect_left(ordered, numbers[slot])
+            del ordered[place], slots[place]
+            numbers[slot] = number
+        place = bisect_right(ordered, number)
+        ordered.insert(place, number)
+        slots.insert(place, slot)
+        self.low = self._quantile(ordered, slots)
+        self.high = self._quantile(reversed(ordered), reversed(slots))
 
-    def _measure(self) -> None:
-        """Quantiles linear between the middles of the weights of the numbers in order."""
-        numbers = np.array(self._numbers)
-        self.usual = _DEVIATION * float(medians(np.abs(numbers)[None])[0])
-        # Which of equal numbers comes first would otherwise depend on the processor.
-        order = numbers.argsort(kind="stable")
-        weights = WEIGHTS[-len(numbers) :][order]
-        reached = weights.cumsum()
-        ranks = (TAIL * reached[-1], (1 - TAIL) * reached[-1])
-        self.low, self.high = np.interp(ranks, reached - weights / 2, numbers[order]).tolist()
+    def _quantile(self, numbers: Iterable[float], slots: Iterable[int]) -> float:
+        """The quantile at the end at which the numbers begin, linear between the middles of their weights."""
+        rank, newest = TAIL * _TOTALS[len(self._ordered)], self._newest
+        reached, before, number_before = 0.0, -1.0, 0.0
+        for number, slot in zip(numbers, slots, strict=True):
+            # By its age; a negative one, of a slot that will be taken over, counts from the oldest.
+            weight = FADED[newest - slot]
+            reached += weight
+            middle = reached - weight / 2
+            if middle >= rank:
+                break
+            before, number_before = middle, number
+        if before < 0:
+            return number
+        return number_before + (number - number_before) / (middle - before) * (rank - before)

@@ -27,6 +27,8 @@ class Season(Model):
         """Start with nothing seen."""
         self._history: deque[float] = deque(maxlen=_MOST_HISTORY)
         self._period: int | None = None
+        # The level of the last few values against theirs a period ago, as a logarithm; None without a season.
+        self._drift: float | None = None
         self._look_at = 2 * _LEAST_PERIOD
 
     def take(self, value: float | None, time: float | None) -> None:
@@ -38,18 +40,21 @@ class Season(Model):
         if len(self._history) >= self._look_at:
             self._look_at = min(math.ceil(self._look_at * _GROWTH), self._look_at + 200)
             self._period = find_period(np.array(self._history))
+        self._drift = self._measure_drift()
 
-    def expect(self, horizon_steps: int) -> float | None:
-        """What was a period before, moved to the level of the last values."""
+    def _measure_drift(self) -> float | None:
         history, period = self._history, self._period
         if period is None or len(history) < 2 * period:
             return None
-        ahead = (horizon_steps - 1) % period + 1
-        then = history[len(history) - period + ahead - 1]
-        # The level of the last few values against theirs a period ago.
         recent = min(3, period)
-        drift = sum(history[-1 - back] - history[-1 - back - period] for back in range(recent)) / recent
-        return math.exp(min(then + drift, 700.0))
+        return sum(history[-1 - back] - history[-1 - back - period] for back in range(recent)) / recent
+
+    def expect(self, horizon_steps: int) -> float | None:
+        """What was a period before, moved to the level of the last values."""
+        if self._period is None or self._drift is None:
+            return None
+        then = self._history[(horizon_steps - 1) % self._period - self._period]
+        return math.exp(min(then + self._drift, 700.0))
 
 
 def find_period(series: np.ndarray) -> int | None:

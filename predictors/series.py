@@ -24,6 +24,10 @@ class Model(ABC):
     def expect(self, horizon_steps: int) -> float | None:
         """The value expected so many intervals ahead; None if the model cannot say yet."""
 
+    def path(self, steps: int) -> list[float | None]:
+        """The values expected 1, 2, ... intervals ahead."""
+        return [self.expect(step) for step in range(1, steps + 1)]
+
     def holding_fits(self) -> AbstractContextManager[None]:
         """A context in which much is taken in and the model is fitted only at the end."""
         return nullcontext()

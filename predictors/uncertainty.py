@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from operator import mul
 from statistics import NormalDist
 
 from predictors.base import Forecast
@@ -14,7 +15,8 @@ from predictors.tail import Excess, Highest
 
 # Horizons whose errors are followed; farther ones are judged by the last of them.
 HORIZONS = 4
-_Z = NormalDist().inv_cdf(1 - TAIL)
+_SHARE = 1 - TAIL
+_Z = NormalDist().inv_cdf(_SHARE)
 _LEVEL_WEIGHT = 0.02
 _TINY = 1e-12
 # Errors to expect before there was any, relative to the forecast: normal, with a standard deviation of 15 percent.
@@ -38,51 +40,67 @@ class _Edge:
     lies beyond, whatever the errors' distribution. (I. Gibbs and E. Candes, "Adaptive Conformal Inference Under
     Distribution Shift", NeurIPS 2021; A. N. Angelopoulos, R. F. Barber and S. Bates, "Online conformal prediction with
     decaying step sizes", ICML 2024.)
+
+    Attributes:
+        factor: What holds the edge to its share: its distance from the mean is so many times what the ways tell.
     """
 
     def __init__(self, *, upper: bool) -> None:
         self._sign = 1.0 if upper else -1.0
-        self._losses: list[float] = []
-        self._seen, self._count = 0, 0.0
-        self._widening = 0.0
+        # Until losses tell better, the first way counts alone.
+        self._losses, self._weights, self._weight = [0.0] * 3, [1.0, 0.0, 0.0], 1.0
+        self._widening, self.factor = 0.0, 1.0
 
     def distance(self, mean: float, ways: list[float]) -> float:
         """How far the edge is from the mean, before it is held to its share."""
-        weights = self._weights(len(ways))
-        edge = sum(weight * way for weight, way in zip(weights, ways, strict=True)) / sum(weights)
+        edge: float = sum(map(mul, self._weights, ways)) / self._weight
         return self._sign * (edge - mean)
 
-    def _weights(self, count: int) -> list[float]:
-        if not self._losses:
-            return [1.0] + [0.0] * (count - 1)
-        least = max(min(self._losses), _TINY)
-        sharpness = _SHARPNESS * self._count / (self._count + _CHANCE)
-        return [(least / max(loss, _TINY)) ** sharpness for loss in self._losses]
+    def learn(self, ways: list[float], edge: float, actual: float, sharpness: float, pace: float) -> None:
+        """Take in a value.
 
-    @property
-    def factor(self) -> float:
-        return math.exp(self._widening)
-
-    def learn(self, ways: list[float], edge: float, actual: float) -> None:
-        beyond = [self._sign * (actual - way) for way in ways]
-        losses = [max((1 - TAIL) * one, -TAIL * one) for one in beyond]
-        before = self._losses or [0.0] * len(ways)
-        self._losses = [_MEMORY * old + new for old, new in zip(before, losses, strict=True)]
-        self._count = _MEMORY * self._count + 1
-        self._seen += 1
-        pace = max(_LEAST_PACE, min(_FIRST_PACE, _PACE / math.sqrt(self._seen)))
+        Args:
+            ways: Where each way had put the edge.
+            edge: Where it was put.
+            actual: The value.
+            sharpness: How strongly a better way is preferred.
+            pace: How far a miss widens the band, as a logarithm.
+        """
+        self._weigh([self._sign * (actual - way) for way in ways], sharpness)
         outside = self._sign * (actual - edge) > 0
-        self._widening += pace * ((1 if outside else 0) - TAIL)
-        self._widening = min(_WIDEST, max(_NARROWEST, self._widening))
+        widening = self._widening + pace * ((1 if outside else 0) - TAIL)
+        self._widening = min(_WIDEST, max(_NARROWEST, widening))
+        self.factor = math.exp(self._widening)
+
+    def _weigh(self, beyond: list[float], sharpness: float) -> None:
+        """Weigh the ways anew, once it is known how far beyond each the value was."""
+        self._losses = losses = [
+            _MEMORY * loss + (_SHARE * one if one > 0 else -TAIL * one)
+            for loss, one in zip(self._losses, beyond, strict=True)
+        ]
+        least = max(min(losses), _TINY)
+        self._weights = [(least / loss) ** sharpness if loss > least else 1.0 for loss in losses]
+        self._weight = sum(self._weights)
 
 
 @dataclass(slots=True)
 class _Said:
-    """What was said of one value: the forecast, and where each way to tell its edges put them."""
+    """What was said of one value: a forecast, and where each way to tell its edges put them."""
 
-    forecast: Forecast
+    mean: float
+    std: float
+    std_below: float
+    tail: float
+    most: float
     low: list[float]
     high: list[float]
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        return max(0.0, self.mean - _Z * self.std_below), max(0.0, self.mean + _Z * self.std)
+
+    def forecast(self, wider: float) -> Forecast:
+        return Forecast(self.mean, wider * self.std, wider * self.std_below, wider * self.tail, self.most)
 
 
 class _Horizon:
@@ -97,24 +115,27 @@ class _Horizon:
         self._values, self._highest = values, highest
         self._scaled = Sample(_PRIOR)
         self._errors = Sample()
-        self._seen = 0
+        self._seen, self._count = 0, 0.0
         self._level = 0.0
         self._low, self._high = _Edge(upper=False), _Edge(upper=True)
         self._excess = Excess(step)
 
     def learn(self, said: _Said, actual: float) -> None:
-        mean = said.forecast.mean
         self._level += _LEVEL_WEIGHT * (actual - self._level) if self._level else actual
         if not self._seen:
-            scale = self._scale(mean)
+            scale = self._scale(said.mean)
             self._errors = Sample(relative * scale for relative in _PRIOR)
         self._seen += 1
-        scale = self._scale(max(mean, 0.1 * actual, _TINY))
-        self._scaled.add((actual - mean) / scale)
-        self._errors.add(actual - mean)
-        self._high.learn(said.high, said.forecast.quantile(1 - TAIL), actual)
-        self._low.learn(said.low, said.forecast.quantile(TAIL), actual)
-        self._excess.learn((actual - said.forecast.quantile(1 - TAIL)) / scale)
+        self._count = _MEMORY * self._count + 1
+        scale = self._scale(max(said.mean, 0.1 * actual, _TINY))
+        self._scaled.add((actual - said.mean) / scale)
+        self._errors.add(actual - said.mean)
+        low, high = said.edges
+        sharpness = _SHARPNESS * self._count / (self._count + _CHANCE)
+        pace = max(_LEAST_PACE, min(_FIRST_PACE, _PACE / math.sqrt(self._seen)))
+        self._high.learn(said.high, high, actual, sharpness, pace)
+        self._low.learn(said.low, low, actual, sharpness, pace)
+        self._excess.learn((actual - high) / scale)
 
     @property
     def usual(self) -> float:
@@ -151,21 +172,22 @@ class _Horizon:
         chance = self._highest.chance
         edge = min(mean + above, top + max(0.0, 2 * chance - 1) * max(0.0, mean + above - top))
         most = top + chance * max(0.0, edge + tail - top)
-        return _Said(Forecast(mean, max(least, edge - mean) / _Z, below / _Z, tail, most), low, high)
+        return _Said(mean, max(least, edge - mean) / _Z, below / _Z, tail, most, low, high)
 
     def _top(self, mean: float, usual: float) -> float:
         """How far values go as a rule: as far as lately, or as the mean goes, and what is usual on top of that."""
         peak = max(mean, self._highest.value)
         return peak + usual * self._scale(peak) + self._highest.growth(self._step)
 
-    def most(self, nearest: Forecast, step: int) -> Forecast:
-        """How wide a band may be so many steps ahead: as a misjudged trend makes it, unless it is seen to miss more.
+    def bound(self, said: _Said, nearest: _Said, nearer: _Said) -> None:
+        """Hold a band between that of the step before and what a misjudged trend makes of that of the first step.
 
-        A single jump is an error of every forecast made in the steps before it; counted once, as one step ahead, it is
-        an outlier.
+        It may be wider where it is seen to miss more. A single jump is an error of every forecast made in the steps
+        before it; counted once, as one step ahead, it is an outlier.
         """
-        above, below = step * self._high.factor, step * self._low.factor
-        return Forecast(nearest.mean, above * nearest.std, below * (nearest.std_below or 0.0))
+        above, below = self._step * self._high.factor, self._step * self._low.factor
+        said.std = max(nearer.std, min(above * nearest.std, said.std))
+        said.std_below = max(nearer.std_below, min(below * nearest.std_below, said.std_below))
 
 
 class Uncertainty:
@@ -175,10 +197,13 @@ class Uncertainty:
     """
 
     def __init__(self) -> None:
-        self._values, self._highest = Sample(), Highest()
+        self._values, self._highest = Sample(), Highest(HORIZONS)
         self._horizons = [_Horizon(step, self._values, self._highest) for step in range(1, HORIZONS + 1)]
         # Newest last: what was forecast for 1, 2, ... steps ahead; None where it was after a value that is unknown.
         self._past: deque[list[_Said] | None] = deque(maxlen=HORIZONS)
+        # What was said 1, 2, ... steps ahead since the last known value: it is asked for more than once.
+        self._said: list[_Said] = []
+        self._usual = self._horizons[0].usual
         # Intervals since a value was known: forecasts reach back to it.
         self._blind = 0
 
@@ -190,6 +215,8 @@ class Uncertainty:
     def _take(self, value: float) -> None:
         self._values.add(value)
         self._highest.add(value)
+        self._usual = self._horizons[0].usual
+        self._said = []
 
     def around(self, mean: Callable[[int], float], horizon_steps: int) -> Forecast:
         """The distribution around a mean so many intervals ahead.
@@ -204,18 +231,19 @@ class Uncertainty:
         means = [mean(min(horizon_steps, max(1, step - self._blind))) for step in range(1, known)]
         told = self._told([*means, mean(horizon_steps)])[-1]
         # Errors of a random walk grow with the root of the horizon.
-        return _wider(told.forecast, math.sqrt(reach / known))
+        return told.forecast(wider=math.sqrt(reach / known))
 
     def _told(self, means: list[float]) -> list[_Said]:
         """What is said of the next values; the farther, the less certain, whatever chance the errors have had."""
-        told: list[_Said] = []
-        usual = self._horizons[0].usual
-        for step, (mean, horizon) in enumerate(zip(means, self._horizons, strict=False), start=1):
-            said = horizon.around(mean, usual)
-            if told:
-                said.forecast = _bounded(said.forecast, told[-1].forecast, horizon.most(told[0].forecast, step))
-            told.append(said)
-        return told
+        told = self._said
+        for step, (mean, horizon) in enumerate(zip(means, self._horizons, strict=False)):
+            if step < len(told) and told[step].mean == mean:
+                continue
+            said = horizon.around(mean, self._usual)
+            if step:
+                horizon.bound(said, told[0], told[step - 1])
+            told[step:] = [said]
+        return told[: len(means)]
 
     def learn(self, means: list[float], actual: float | None) -> None:
         """Take in the next value.
@@ -234,14 +262,3 @@ class Uncertainty:
             if said is not None:
                 horizon.learn(said[step], actual)
         self._take(actual)
-
-
-def _wider(forecast: Forecast, factor: float) -> Forecast:
-    tail = factor * (forecast.tail or 0.0)
-    return Forecast(forecast.mean, factor * forecast.std, factor * (forecast.std_below or 0.0), tail, forecast.most)
-
-
-def _bounded(forecast: Forecast, least: Forecast, most: Forecast) -> Forecast:
-    above = max(least.std, min(most.std, forecast.std))
-    below = max(least.std_below or 0.0, min(most.std_below or 0.0, forecast.std_below or 0.0))
-    return replace(forecast, std=above, std_below=below)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
 from planner.settings import NO_BUDGET, Settings
 from planner.simulate.contest import Conditions, Contest, Entry, Survey, compete, limits_of
-from planner.simulate.crew import Crew, fail_early, results
+from planner.simulate.crew import Crew, results, until_over
 from planner.simulate.document import Outcome
 from planner.simulate.static import NotAttainedError, Size, smallest_static
 from planner.simulate.table import held_back, own_targets, size_name, tried
@@ -101,16 +100,13 @@ class Bout:
         with bars(self._console) as progress, contest as futures:
             rows = [progress.add_task(entry.name, total=self._seen.requests) for entry in entries]
             try:
-                while not all(future.done() for future in futures.values()):
+                for _ in until_over(futures.values()):
                     for index, row in enumerate(rows):
                         progress.update(row, completed=contest.seen(index))
                     ends.tell(results(futures))
-                    fail_early(futures.values())
-                    time.sleep(0.1)
             finally:
                 self._runs |= results(futures)
                 ends.tell(self._runs)
-            fail_early(futures.values())
 
     def _find_smallest(self, start: Size) -> None:
         settings = self._settings
@@ -123,11 +119,9 @@ class Bout:
                 entries = [Entry(name="static", kind="static", settings=settings, workers=size) for size in sizes]
                 futures = [crew.submit(at, compete, entry, self._conditions) for at, entry in enumerate(entries)]
                 rows = [progress.add_task(f"static {size_name(size)}", total=self._seen.requests) for size in sizes]
-                while not all(future.done() for future in futures):
+                for _ in until_over(futures):
                     for at, row in enumerate(rows):
                         progress.update(row, completed=crew.progress(at))
-                    fail_early(futures)
-                    time.sleep(0.05)
                 for size, future, row in zip(sizes, futures, rows, strict=True):
                     runs[size] = future.result()
                     share = runs[size].score.within_both

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
@@ -19,6 +20,8 @@ T = TypeVar("T")
 Report = Callable[[int], None]
 """Takes how far a piece of work has come, a number of its own choice."""
 
+# Between two looks at how far all have come.
+_PAUSE_S = 0.1
 # How far each piece of work has come, shared between processes.
 _progress: Any = None
 
@@ -101,6 +104,20 @@ def _carry_out(piece: int, work: Callable[..., T], arguments: Sequence[Any]) -> 
 
 class LostWorkError(Exception):
     """A process ended in the middle of its work; the message says what to do."""
+
+
+def until_over(futures: Collection[Future[Any]]) -> Iterator[None]:
+    """Come back some times a second, until all have ended.
+
+    Raises:
+        LostWorkError: A process was ended from outside.
+        Exception: What the first of them raised.
+    """
+    while not all(future.done() for future in futures):
+        fail_early(futures)
+        yield
+        time.sleep(_PAUSE_S)
+    fail_early(futures)
 
 
 def fail_early(futures: Iterable[Future[Any]]) -> None:

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from importlib.metadata import version
@@ -19,7 +18,7 @@ from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED, I
 from planner.dashboard.recording import finite
 from planner.settings import ConfigurationError, Settings
 from planner.simulate.backtest import BAND, Course, backtest
-from planner.simulate.crew import Crew, LostWorkError, fail_early, results
+from planner.simulate.crew import Crew, LostWorkError, results, until_over
 from planner.simulate.curves import draw
 from planner.simulate.output import prepare, unwritable
 from planner.simulate.series import UNITS, Recorded, read_series
@@ -138,15 +137,12 @@ def _backtest_all(
                 futures[name, kind] = crew.submit(piece, backtest, *work)
             total = recorded.intervals * len(UNITS)
             rows = {name: progress.add_task(_FITTED.get(name, name), total=total) for name in names}
-            while not all(future.done() for future in futures.values()):
+            for _ in until_over(futures.values()):
                 for name, row in rows.items():
                     come = sum(crew.progress(piece) for piece, (of, _) in enumerate(pieces) if of == name)
                     progress.update(row, completed=come)
                     if come == total:
                         ends.tell([name])
-                fail_early(futures.values())
-                time.sleep(0.1)
-            fail_early(futures.values())
             ends.tell(names)
     except KeyboardInterrupt:
         names = [name for name in names if all((name, kind) in results(futures) for kind in UNITS)]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from predictors import InlineFitter, PredictorOptions, make_predictor
-from predictors.experts import Regression
+from predictors.experts import Regressions
 from predictors.season import find_period
 
 STEP_S = 60.0
@@ -141,12 +141,22 @@ def test_no_growth_is_believed_that_was_never_seen():
 
 def test_a_regression_knows_no_less_after_weeks_than_after_a_day():
     generator = np.random.default_rng(1)
-    regression = Regression((0.5, 0.2, 0.05), with_change=True, horizons=1, memory=0.99)
+    regressions = Regressions((0.5, 0.2, 0.05), kinds=[((0, 1, 2, 3), 0.99)], horizons=1)
     deviation, errors = 0.0, []
     for index in range(6000):
         deviation = 0.8 * deviation + 5 * generator.normal()
         value = 100 + 40 * np.sin(index / 50) + deviation
-        expected = regression.expect(1)
-        errors.append(abs(value - (expected or value)))
-        regression.take(value, None)
+        [[expected]] = regressions.paths(1)
+        errors.append(abs(value - expected))
+        regressions.take(value)
     assert np.mean(errors[-1000:]) <= 1.05 * np.mean(errors[500:1500])
+
+
+def test_regressions_side_by_side_are_those_apart():
+    together = Regressions((0.5, 0.2), kinds=[((0, 1, 2), 0.99), ((1,), 0.995)], horizons=4)
+    whole = Regressions((0.5, 0.2), kinds=[((0, 1, 2), 0.99)], horizons=4)
+    single = Regressions((0.2,), kinds=[((0,), 0.995)], horizons=4)
+    for value in [*days(1, 100), None, *days(2, 100)]:
+        for regressions in (together, whole, single):
+            regressions.take(value)
+    assert np.array(together.paths(6)) == pytest.approx(np.array(whole.paths(6) + single.paths(6)))

@@ -74,6 +74,16 @@ class TestEveryPredictor:
         near, far, farther = (predictor.forecast(step).std for step in (1, 4, 16))
         assert 0 < near <= far < farther
 
+    def test_a_forecast_does_not_depend_on_those_asked_for_before(self, name):
+        asked, silent = make(name), make(name)
+        values = [100.0, 120.0, 90.0, None, None, 130.0, 110.0, 95.0, None, 105.0, 101.0]
+        for index, value in enumerate(values):
+            asked.observe(value, 60.0 * index)
+            silent.observe(value, 60.0 * index)
+            for horizon in (6, 1, 4, 2):
+                asked.forecast(horizon)
+        assert [asked.forecast(step) for step in (1, 2, 3, 5)] == [silent.forecast(step) for step in (1, 2, 3, 5)]
+
     @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
     def test_what_is_no_value_is_refused(self, name, value):
         with pytest.raises(ValueError, match="finite values of 0 or more"):

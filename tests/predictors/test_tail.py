@@ -4,9 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from predictors import InlineFitter, PredictorOptions, make_predictor
 from predictors.base import Forecast
+from predictors.sample import REMEMBERED
 from predictors.tail import Excess, Highest
 
 
@@ -79,8 +82,27 @@ def test_the_largest_jump_is_left_out_of_the_excess():
     assert excess.mean > 1
 
 
+@given(
+    st.lists(st.sampled_from([0.0, 0.0, 0.0, 1.0, 2.0, 5.0]), min_size=1, max_size=2 * REMEMBERED), st.integers(1, 4)
+)
+def test_the_excess_is_the_weighted_mean_of_the_last_but_for_the_largest_jump(values, reach):
+    excess = Excess(reach)
+    for value in values:
+        excess.learn(value)
+    last = np.array(values[-REMEMBERED:])
+    weights = 0.97 ** np.arange(len(last))[::-1] * (last > 0)
+    first = end = int(last.argmax())
+    while first > 0 and last[first - 1] > 0 and end - first + 1 < reach:
+        first -= 1
+    while end + 1 < len(last) and last[end + 1] > 0 and end - first + 1 < reach:
+        end += 1
+    weights[first : end + 1] = 0
+    expected = (weights @ last + Excess(reach).mean) / (weights.sum() + 1)
+    assert excess.mean == pytest.approx(expected, rel=1e-9)
+
+
 def test_growth_leaves_out_a_jump():
-    highest = Highest()
+    highest = Highest(reach=2)
     for value in (10, 10, 50, 51, 52):
         highest.add(value)
     assert highest.value == 52
@@ -89,7 +111,7 @@ def test_growth_leaves_out_a_jump():
 
 
 def test_the_largest_of_few_values_is_soon_exceeded():
-    highest = Highest()
+    highest = Highest(reach=2)
     assert highest.chance == 1
     for value in range(49):
         highest.add(value)
