@@ -153,5 +153,13 @@ def add_flags(group: Group) -> None:
         default=None,
         help="Runs at a time. (default: as many as there are cores)",
     )
+    add(
+        "--fail-below",
+        type=above(0, most=100),
+        metavar="%",
+        default=None,
+        help="End with exit code 1 if the planner serves a smaller percentage of requests within both targets. "
+        "(default: whatever it serves will do)",
+    )
     add("--seed", type=seed, metavar="N", default=0, help="Seed of everything random. (default: 0)")
     add_output(group, "simulation-output", "report and plots")

@@ -22,7 +22,7 @@ from planner.simulate.document import Outcome, as_json
 from planner.simulate.output import prepare, unwritable
 from planner.simulate.page import write_report
 from planner.simulate.static import Size
-from planner.simulate.table import arrived, footnote, size_name, tables
+from planner.simulate.table import arrived, footnote, share_text, size_name, tables
 from planner.simulation.arrivals import Cut, Pattern
 from planner.simulation.trace import TraceError
 from profiles import ProfileError
@@ -45,8 +45,8 @@ def simulate(invocation: Invocation) -> int:
     """Carry out the command.
 
     Returns:
-        The exit code: 0, 1 if a process was lost, 2 if what was given cannot be used, 130 after Ctrl-C, with what had
-        ended by then.
+        The exit code: 0, 1 if it serves less than --fail-below or a process was lost, 2 if what was given cannot be
+        used, 130 after Ctrl-C, with what had ended by then.
     """
     output: Path = invocation.extras.output
     shown = Console(highlight=False)
@@ -78,7 +78,23 @@ def simulate(invocation: Invocation) -> int:
         print("python -m planner simulate: stopped before any run had ended", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     shown.print(f"The curves: {page}; all of it for machines: {output / 'simulation.json'}", soft_wrap=True)
-    return EXIT_INTERRUPTED if bout.given_up else 0
+    if bout.given_up:
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if _failed(outcome, invocation.extras.fail_below) else 0
+
+
+def _failed(outcome: Outcome, least_percent: float | None) -> bool:
+    """Whether the planner served less than was asked for, and say so."""
+    share = next(iter(outcome.runs.values())).score.within_both
+    # Where no request can be served within the targets, there is no share.
+    if least_percent is None or 100 * share >= least_percent:
+        return False
+    print(  # noqa: T201
+        f"python -m planner simulate: {share_text(share, 2)} of requests are within both targets, fewer than "
+        f"--fail-below {least_percent:g} asks for",
+        file=sys.stderr,
+    )
+    return True
 
 
 def _show(outcome: Outcome, console: Console) -> None:

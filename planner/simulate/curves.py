@@ -20,6 +20,8 @@ from predictors import Forecast
 _NAMES = {"requests": "Requests", "isl": "ISL", "osl": "OSL"}
 # A forecast that is far off shall not press everything else to the bottom.
 _MOST_OVER_PEAK = 1.5
+# More intervals than these cannot be told apart.
+_MOST_DRAWN = 500
 
 
 def draw(
@@ -49,6 +51,8 @@ def draw(
         figure = Figure(figsize=(16, 2.1 * rows + 1.4), layout="constrained")
         panels = figure.subplots(rows, len(UNITS), squeeze=False)
         ahead = f"{horizons[0]} interval{'s' * (horizons[0] > 1)} of {interval_s:g} s ahead"
+        if recorded.intervals > _MOST_DRAWN:
+            ahead += f", the last {_MOST_DRAWN} of {recorded.intervals}"
         figure.suptitle(f"{title}: {ahead}", fontweight="bold", fontsize=12)
         for column, kind in enumerate(UNITS):
             of_kind = {name: course[kind] for name, course in courses.items()}
@@ -78,19 +82,27 @@ class _Scale:
         return time_unit(self.intervals * self.interval_s)
 
     @property
+    def drawn(self) -> slice:
+        """The intervals that are drawn, the last ones."""
+        return slice(max(0, self.intervals - _MOST_DRAWN), self.intervals)
+
+    @property
     def times(self) -> NDArray[np.float64]:
-        return np.arange(self.intervals, dtype=np.float64) * (self.interval_s / self.time[1])
+        """When the intervals that are drawn begin."""
+        return np.arange(self.intervals, dtype=np.float64)[self.drawn] * (self.interval_s / self.time[1])
 
 
 def _draw_column(
     stack: Sequence[Any], values: Values, courses: Mapping[str, Course], horizons: Sequence[int], scale: _Scale
 ) -> None:
     step, *_ = horizons
+    values = values[scale.drawn]
+    said = {name: course.forecasts[step][scale.drawn] for name, course in courses.items()}
     peak = max((value for value in values if value is not None), default=0.0) or 1.0
-    seen = [_quantiles(course.forecasts[step], BAND[1]) for course in courses.values()]
+    seen = [_quantiles(forecasts, BAND[1]) for forecasts in said.values()]
     top = min(_MOST_OVER_PEAK * peak, max(1.05 * peak, float(np.nanmax([*itertools.chain(*seen), 0.0]))))
     for number, (axes, (name, course)) in enumerate(zip(stack, courses.items(), strict=False)):
-        _draw_course(axes, values, course.forecasts[step], scale, f"C{number}")
+        _draw_course(axes, values, said[name], scale, f"C{number}")
         axes.set_ylim(0, top / scale.unit[1])
         axes.set_title(f"$\\bf{{{name}}}$   {_verdict(course.verdicts[step])}", loc="left", fontsize=9)
         axes.set_ylabel(scale.unit[0])

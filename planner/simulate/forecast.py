@@ -154,6 +154,20 @@ def _backtest_all(
 
 def _hand_out(recorded: Recorded, courses: Courses, horizons: Sequence[int], invocation: Invocation) -> None:
     interval_s, output = invocation.settings.adjustment_interval, invocation.extras.output
+    picture, document = output / "forecast.png", output / "forecast.json"
+    try:
+        document.write_text(_as_json(recorded, courses, horizons, invocation), encoding="utf-8")
+        title = f"Forecasts of {invocation.extras.trace.name}"
+        draw(recorded, courses, horizons=horizons, interval_s=interval_s, title=title, file=picture)
+    except OSError as error:
+        raise unwritable(output, error) from error
+    finally:
+        # Last, as whoever reads it may close the pipe.
+        _show(courses, horizons, interval_s)
+    Console(highlight=False).print(f"The curves: {picture}; all of it for machines: {document}", soft_wrap=True)
+
+
+def _show(courses: Courses, horizons: Sequence[int], interval_s: float) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 140
@@ -162,14 +176,6 @@ def _hand_out(recorded: Recorded, courses: Courses, horizons: Sequence[int], inv
         console.print(shown)
     console.print(_legend(horizons))
     console.print(_ranking_sentence(courses, horizons))
-    picture, document = output / "forecast.png", output / "forecast.json"
-    try:
-        document.write_text(_as_json(recorded, courses, horizons, invocation), encoding="utf-8")
-        title = f"Forecasts of {invocation.extras.trace.name}"
-        draw(recorded, courses, horizons=horizons, interval_s=interval_s, title=title, file=picture)
-    except OSError as error:
-        raise unwritable(output, error) from error
-    console.print(f"The curves: {picture}; all of it for machines: {document}", soft_wrap=True)
 
 
 def _table(courses: Courses, horizons: Sequence[int], interval_s: float) -> Table:

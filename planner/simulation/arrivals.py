@@ -159,7 +159,8 @@ def read_rates(path: Path) -> list[Rates]:
             if missing := set(_CSV_FIELDS) - set(reader.fieldnames or ()):
                 raise TraceError(
                     f"{path} has no column {', '.join(sorted(missing))}; expected {','.join(_CSV_FIELDS)}, "
-                    f"found {','.join(reader.fieldnames or ()) or 'nothing'}"
+                    f"found {','.join(reader.fieldnames or ()) or 'nothing'}; a file of a row a request is to become "
+                    "JSON lines, as docs/simulation.md shows"
                 )
             rows: list[list[float]] = []
             for row in reader:

@@ -83,11 +83,28 @@ def test_one_predictor_of_the_published_rules_can_be_chosen(tmp_path):
     assert list(json.loads((tmp_path / "simulation.json").read_text())["runs"]) == ["planner", "published, kalman"]
 
 
-def test_who_reads_no_more_than_a_line_has_all_files(tmp_path):
-    command = [sys.executable, "-m", "planner", "simulate", *map(str, COMMON), "--duration", "200"]
-    with subprocess.Popen([*command, "--output", tmp_path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as shown:
+@pytest.mark.parametrize(
+    ("command", "files"),
+    [
+        (("simulate", *COMMON, "--duration", 200), {"planner.png", "report.html", "simulation.json"}),
+        (("forecast", "--adjustment-interval", 600, "--predictors", "constant"), {"forecast.png", "forecast.json"}),
+    ],
+)
+def test_who_reads_no_more_than_a_line_has_all_files(tmp_path, trace, command, files):
+    given = [*command, *(("--trace", trace) if command[0] == "forecast" else ()), "--output", tmp_path / "out"]
+    line = [sys.executable, "-m", "planner", *map(str, given)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as shown:
         shown.stdout.close()
-    assert {file.name for file in tmp_path.iterdir()} == {"planner.png", "report.html", "simulation.json"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == files
+
+
+@pytest.mark.parametrize(("least", "code"), [(1, 0), (99.99, 1)])
+def test_a_pipeline_can_ask_for_a_share(tmp_path, least, code):
+    steep = ("--pattern", "step", "--rps", 3, "--peak-rps", 40, "--period", 300, "--duration", 400)
+    shown = run("simulate", *COMMON, *steep, "--fail-below", least, "--output", tmp_path)
+    assert shown.returncode == code, shown.stderr
+    assert ("are within both targets, fewer than --fail-below 99.99 asks for" in shown.stderr) == bool(code)
+    assert (tmp_path / "simulation.json").exists()
 
 
 def test_reactions_are_told(tmp_path):
