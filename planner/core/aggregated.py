@@ -92,13 +92,13 @@ class AggregatedSloSizing(SloSizing):
         """Requests are taken to find free workers."""
         del observation, targets, slowness, situation
 
-    def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
+    def expected_itl_ms(self, observation: Observation, corrections: Corrections, situation: Situation) -> float | None:
         """ITL of a worker that prefills what arrives besides, milliseconds; None if it cannot be told."""
         if not observation.isl:
             return None
         spread = LengthShape().learn(observation.isl_quantiles, observation.isl).spread()
         work = self.prefill_work(observation.isl, corrections.prefill, Situation(isl_spread=spread))
-        return _expected_itl_ms(self.profile, observation, work.service_s)
+        return _expected_itl_ms(self.profile, observation, work.service_s, situation.lengthening)
 
 
 class _SharedCase(Case):
@@ -281,17 +281,20 @@ class AggregatedThroughputSizing:
         """These rules know no queue."""
         del observation, targets, slowness, situation
 
-    def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
+    def expected_itl_ms(self, observation: Observation, corrections: Corrections, situation: Situation) -> float | None:
         """ITL of a worker that prefills what arrives besides, milliseconds; None if it cannot be told."""
+        del situation
         idle_ms = expected_ttft_ms(self._profile, observation)
         if idle_ms is None:
             return None
         return _expected_itl_ms(self._profile, observation, idle_ms / 1000 * min(1.0, corrections.prefill))
 
 
-def _expected_itl_ms(profile: EngineProfile, observation: Observation, prompt_s: float) -> float | None:
+def _expected_itl_ms(
+    profile: EngineProfile, observation: Observation, prompt_s: float, lengthening: float = 1.0
+) -> float | None:
     """ITL of workers that spend a mean time on each prompt."""
-    alone_ms = expected_itl_ms(profile, observation)
+    alone_ms = expected_itl_ms(profile, observation, lengthening)
     requests = observation.requests_completed or observation.requests_started
     if alone_ms is None or not (observation.decode and observation.decode.ready and requests):
         return None

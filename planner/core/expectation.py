@@ -15,12 +15,18 @@ def expected_ttft_ms(profile: EngineProfile, observation: Observation) -> float 
     return profile.prefill.ttft_ms(observation.isl) if observation.isl else None
 
 
-def expected_itl_ms(profile: EngineProfile, observation: Observation) -> float | None:
-    """ITL of a decode worker at the observed concurrency and context length, milliseconds; None if one is unknown."""
+def expected_itl_ms(profile: EngineProfile, observation: Observation, lengthening: float = 1.0) -> float | None:
+    """ITL of a decode worker at the observed concurrency and context length, milliseconds; None if one is unknown.
+
+    Args:
+        profile: What engines can do.
+        observation: What was seen.
+        lengthening: Mean output of the sequences in a batch over that of all requests: long ones stay longer.
+    """
     concurrency = decode_concurrency(observation)
     if concurrency is None or not (observation.isl and observation.osl):
         return None
-    return profile.decode.itl_ms(max(1.0, concurrency), observation.isl + observation.osl / 2)
+    return profile.decode.itl_ms(max(1.0, concurrency), observation.isl + observation.osl / 2 * lengthening)
 
 
 def decode_concurrency(observation: Observation) -> float | None:

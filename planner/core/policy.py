@@ -127,12 +127,13 @@ class Policy:
 
     def _compare(self, observation: Observation) -> None:
         """Note what latencies were expected of what was seen."""
-        ratio = self._sizing.prefill_ratio(observation, self._situation(observation))
+        situation = self._situation(observation)
+        ratio = self._sizing.prefill_ratio(observation, situation)
         observed_ms = observation.ttft_ms
         self._prefill.observed_ms = observed_ms
         self._prefill.expected_ms = observed_ms / ratio if observed_ms and ratio else None
         self._decode.observed_ms = observation.itl_ms
-        self._decode.expected_ms = self._sizing.expected_itl_ms(observation, self._corrections())
+        self._decode.expected_ms = self._sizing.expected_itl_ms(observation, self._corrections(), situation)
 
     def _learn_dispatch(self, observation: Observation) -> None:
         """Learn how requests find workers, from how many are late."""

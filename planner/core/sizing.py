@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -83,6 +84,11 @@ class Situation:
     startup_s: float = 0.0
     drain_s: float = 60.0
 
+    @property
+    def lengthening(self) -> float:
+        """Mean output of the sequences in a batch over that of all requests: they are in it as long as it is."""
+        return math.fsum(share * ratio**2 for share, ratio in self.osl_spread)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
@@ -148,7 +154,7 @@ class Sizing(Protocol):
         """
         ...
 
-    def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
+    def expected_itl_ms(self, observation: Observation, corrections: Corrections, situation: Situation) -> float | None:
         """ITL that the profile gives for what was observed, milliseconds; None if it cannot be told."""
         ...
 

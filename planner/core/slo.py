@@ -202,10 +202,10 @@ class SloSizing:
         )
         return together, apart
 
-    def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
+    def expected_itl_ms(self, observation: Observation, corrections: Corrections, situation: Situation) -> float | None:
         """ITL of a decode worker at the observed concurrency and context length."""
         del corrections
-        return expected_itl_ms(self._profile, observation)
+        return expected_itl_ms(self._profile, observation, situation.lengthening)
 
     def prefill_work(self, isl: float, slowness: float, situation: Situation) -> _Prefill:
         """Service times of inputs with a mean length."""
@@ -246,7 +246,7 @@ class Case:
         self._work = sizing.prefill_work(load.isl, corrections.prefill, situation)
         # A sequence is in the batch as long as its output is: long outputs count as often as they are long.
         by_length = [(share * ratio, ratio) for share, ratio in situation.osl_spread]
-        self._context = load.isl + load.osl / 2 * _moment(by_length, 1)
+        self._context = load.isl + load.osl / 2 * situation.lengthening
         square = (
             load.isl**2 * _moment(situation.isl_spread, 2)
             + load.isl * load.osl * _moment(by_length, 1)

@@ -77,9 +77,9 @@ class ThroughputSizing:
         """These rules know no queue."""
         del observation, targets, slowness, situation
 
-    def expected_itl_ms(self, observation: Observation, corrections: Corrections) -> float | None:
+    def expected_itl_ms(self, observation: Observation, corrections: Corrections, situation: Situation) -> float | None:
         """ITL of a decode worker at the observed concurrency and context length."""
-        del corrections
+        del corrections, situation
         return expected_itl_ms(self._profile, observation)
 
 

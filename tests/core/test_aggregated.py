@@ -101,7 +101,7 @@ def test_latencies_as_the_profile_has_them_are_what_is_expected(profile):
         decode=Workers(workers),
     )
     seen_ms = np.mean([one.itl_ms for one in steady])
-    assert sizing.expected_itl_ms(observation, Corrections()) == pytest.approx(seen_ms, rel=0.03)
+    assert sizing.expected_itl_ms(observation, Corrections(), Situation()) == pytest.approx(seen_ms, rel=0.03)
 
 
 def test_what_overloaded_workers_leave_undone_waits_though_they_could_take_up_all_prompts(profile):

@@ -38,4 +38,5 @@ def test_expected_latencies_come_from_the_profile_at_the_observed_load(profile):
     observation = seen(itl_ms=20.0, decode=Workers(2))
     assert expected_ttft_ms(profile, observation) == profile.prefill.ttft_ms(1000.0)
     assert expected_itl_ms(profile, observation) == profile.decode.itl_ms(20.0, 1100.0)
+    assert expected_itl_ms(profile, observation, 1.5) == profile.decode.itl_ms(20.0, 1150.0)
     assert expected_ttft_ms(profile, seen(isl=None)) is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from planner.core.budget import Limits
 from planner.core.decision import Band, LoadForecast
 from planner.core.lengths import LengthShape
-from planner.core.observation import Workers
+from planner.core.observation import Observation, Workers
 from planner.core.sizing import Corrections, Situation, Targets, Task
 from planner.core.slo import Case, SloSizing
 from planner.simulation.deployment import Deployment
@@ -56,6 +56,33 @@ def attained(profile, workers, rate_rps, seed=1, requests=30_000):
     possible = [one for one in served if profile.prefill.ttft_ms(one.isl) <= TARGETS.ttft_ms]
     met = [one.ttft_ms <= TARGETS.ttft_ms and (one.itl_ms or 0) <= TARGETS.itl_ms for one in possible]
     return float(np.mean(met[len(met) // 10 :]))
+
+
+def test_itl_of_outputs_that_are_of_very_different_lengths_is_no_fault_of_the_engines(profile):
+    """Long outputs are in the batch longest, so that its contexts are longer than the mean request's."""
+    generator = np.random.default_rng(1)
+    osl = np.maximum(2, 2000 * np.exp(0.8 * generator.normal(size=12_000) - 0.32)).astype(int)
+    times = generator.exponential(1 / 12.0, len(osl)).cumsum()
+    deployment = Deployment(profile, startup=lambda: 0.0, workers=(2, 4))
+    served = [deployment.submit(time, 500, length) for time, length in zip(times, osl.tolist(), strict=True)]
+    deployment.drain()
+    steady = served[2000:-2000]
+    observation = Observation(
+        time=60.0,
+        interval=60.0,
+        requests_started=720,
+        requests_completed=720,
+        isl=500.0,
+        osl=float(osl.mean()),
+        ttft_ms=float(np.mean([one.ttft_ms for one in steady])),
+        request_duration_s=float(np.mean([one.duration_s for one in steady])),
+        decode=Workers(4),
+    )
+    quantiles = dict(zip((0.5, 0.9, 0.95, 0.99), np.quantile(osl, (0.5, 0.9, 0.95, 0.99)).tolist(), strict=True))
+    spread = LengthShape().learn(quantiles, observation.osl).spread()
+    sizing = SloSizing(profile, 95.0)
+    expected_ms = sizing.expected_itl_ms(observation, Corrections(), Situation(osl_spread=spread))
+    assert expected_ms == pytest.approx(np.mean([one.itl_ms for one in steady]), rel=0.05)
 
 
 @pytest.mark.parametrize("rate_rps", [8.0, 40.0])
