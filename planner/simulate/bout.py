@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from planner.settings import NO_BUDGET, Settings
-from planner.simulate.contest import Conditions, Contest, Entry, Survey, compete, limits_of
+from planner.simulate.contest import Conditions, Contest, Entry, Survey, compete, limits_of, wanted_share
 from planner.simulate.crew import Crew, results, until_over
 from planner.simulate.document import Outcome
 from planner.simulate.static import NotAttainedError, Size, smallest_static
@@ -60,7 +60,8 @@ class Bout:
         if seen.length_s < settings.adjustment_interval:
             self._notes.append(
                 f"All is over after {seen.length_s:.3g} s, before the first adjustment at "
-                f"{settings.adjustment_interval:g} s: nobody decided anything. Timestamps of JSON lines are in ms."
+                f"{settings.adjustment_interval:g} s: nobody decided anything."
+                + (" Timestamps of JSON lines are in ms." if seen.trace else "")
             )
         self.given_up: list[str] = []
 
@@ -110,7 +111,7 @@ class Bout:
 
     def _find_smallest(self, start: Size) -> None:
         settings = self._settings
-        wanted = 0.95 if settings.slo_percentile == "mean" else settings.slo_percentile / 100
+        wanted = wanted_share(settings)
         runs: dict[Size, Run] = {}
         ends = Ends(self._console)
         with bars(self._console) as progress, Crew(2, processes=self._processes) as crew:

@@ -50,7 +50,7 @@ class Load:
         if trace is not None:
             return cut(recorded(trace), self.cut)
         if self.trace is not None:
-            return cut(read(self.trace, self.cut.seed), self.cut)
+            return read(self.trace, self.cut)
         assert self.pattern is not None  # noqa: S101 - it is one or the other
         return cut(generate(self.pattern), self.cut)
 
@@ -128,6 +128,11 @@ def limits_of(settings: Settings) -> Limits:
         decode_gpus=profile.decode.gpus,
         aggregated=settings.aggregated,
     )
+
+
+def wanted_share(settings: Settings) -> float:
+    """Share of requests that should be within both targets; where their means should be, that of the default."""
+    return 0.95 if settings.slo_percentile == "mean" else settings.slo_percentile / 100
 
 
 def decider(entry: Entry, load: Load) -> Decider:

@@ -73,7 +73,9 @@ def _run(entry: Entry, run: Run) -> dict[str, Any]:
         "kind": entry.kind,
         "settings": settings,
         "score": _score(run.score),
-        "points": [_point(point) for point in run.points],
+        "points": [
+            _point(point) | {"share_within_both": share} for point, share in zip(run.points, run.attained, strict=False)
+        ],
         "reactions": [_reaction(point) for point in run.reactions],
     }
 

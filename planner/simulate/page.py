@@ -47,8 +47,7 @@ def write_report(
     for name, run in runs.items():
         if run.points:
             picture = folder / f"{pictures[name]}.png"
-            aims = decided[name]
-            draw(run, f"{title}: {name}", picture, ttft_ms=aims.ttft, itl_ms=aims.itl)
+            draw(run, f"{title}: {name}", picture, decided[name])
     if len(runs) > 1:
         draw_overview(runs, folder / f"{_OVERVIEW}.png")
     page = folder / "report.html"

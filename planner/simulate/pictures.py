@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from planner.settings import Settings
 from planner.simulate.axes import time_unit
-from planner.simulate.table import share_text
+from planner.simulate.contest import wanted_share
+from planner.simulate.table import gpu_hours_text, share_text
 from planner.simulation.loop import Point, Run
 
 # GPU-hours that are so many times apart are drawn on a logarithmic scale.
@@ -17,15 +20,14 @@ _WIDE = 5.0
 _HEADROOM = 1.05
 
 
-def draw(run: Run, title: str, file: Path, *, ttft_ms: float, itl_ms: float) -> None:
-    """Draw load and forecast, both pools, latencies, backlog and GPUs over time.
+def draw(run: Run, title: str, file: Path, settings: Settings) -> None:
+    """Draw load and forecast, both pools, latencies, what was attained, backlog and GPUs over time.
 
     Args:
         run: A run of one interval at least.
         title: What it is.
         file: A PNG to write.
-        ttft_ms: The target that TTFT is drawn over.
-        itl_ms: The target that ITL is drawn over.
+        settings: Those of the run; its targets are what latencies are drawn over.
     """
     import matplotlib as mpl  # noqa: PLC0415 - it takes a second to import
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -35,13 +37,14 @@ def draw(run: Run, title: str, file: Path, *, ttft_ms: float, itl_ms: float) -> 
     times = [point.time_s / seconds for point in points]
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         pools = _pools(points)
-        figure = Figure(figsize=(11, 8 + 2 * len(pools)), layout="constrained")
-        load, *workers, latency, backlog, gpus = figure.subplots(4 + len(pools), 1, sharex=True)
+        figure = Figure(figsize=(11, 10 + 2 * len(pools)), layout="constrained")
+        load, *workers, latency, attained, backlog, gpus = figure.subplots(5 + len(pools), 1, sharex=True)
         figure.suptitle(title, fontweight="bold")
         _draw_load(load, times, points, seconds)
         for axes, (index, heading) in zip(workers, pools, strict=True):
             _draw_pool(axes, seconds, run, index, heading)
-        _draw_latency(latency, times, points, ttft_ms, itl_ms)
+        _draw_latency(latency, times, points, settings.ttft, settings.itl)
+        _draw_attained(attained, times, run.attained, wanted_share(settings))
         backlog.fill_between(times, [point.observation.queued or 0 for point in points], color="C5", linewidth=0)
         _count(backlog)
         _finish(backlog, "Waiting for a first token", "requests")
@@ -120,6 +123,19 @@ def _draw_latency(axes: Any, times: Sequence[float], points: Sequence[Point], tt
     _finish(axes, f"Latency over target (TTFT {ttft_ms:g} ms, ITL {itl_ms:g} ms)", "over target", 4)
 
 
+def _draw_attained(axes: Any, times: Sequence[float], attained: Sequence[float | None], wanted: float) -> None:
+    shares = [math.nan if share is None else 100 * share for share in attained[: len(times)]]
+    # Each share is of the time before its point.
+    edges, values = [0.0, *times], [*shares[:1], *shares]
+    axes.fill_between(edges, values, step="pre", color="C0", alpha=0.35, linewidth=0)
+    axes.step(edges, values, where="pre", color="C0", linewidth=1)
+    axes.axhline(100 * wanted, color="black", linewidth=0.8, linestyle=":")
+    lowest = min((share for share in shares if not math.isnan(share)), default=100.0)
+    # What is missed shall be seen, also where it is little.
+    axes.set_ylim(max(0.0, min(lowest - 5, 90.0)), 100)
+    _finish(axes, f"Requests within both targets, by arrival ({100 * wanted:g} % wanted)", "%")
+
+
 def _share(value: float, _: float | None = None) -> str:
     # A label for 1, 2 and 5 of every decade; more would run into each other.
     return f"{value:g}" if f"{value:e}"[0] in "125" else ""
@@ -152,7 +168,7 @@ def draw_overview(runs: Mapping[str, Run], file: Path) -> None:
         axes = figure.subplots()
         for number, (name, run) in enumerate(runs.items()):
             score = run.score
-            said = f"{name}: {share_text(score.within_both, 2)}, {score.gpu_hours:.1f} GPU-h"
+            said = f"{name}: {share_text(score.within_both, 2)}, {gpu_hours_text(score.gpu_hours)} GPU-h"
             # The colours run out after ten; then the marks change.
             style: dict[str, Any] = {
                 "marker": "osD^v"[number // 10 % 5],

@@ -26,7 +26,7 @@ COLUMNS: Mapping[str, Any] = {
     "worst 5 min": lambda score: share_text(score.worst, 1),
     "TTFT mean/p50/p90/p99 ms": lambda score: _latency(score.ttft),
     "ITL mean/p50/p90/p99 ms": lambda score: _latency(score.itl, 1),
-    "GPU-h": lambda score: f"{score.gpu_hours:.1f}",
+    "GPU-h": lambda score: gpu_hours_text(score.gpu_hours),
     "x bound": lambda score: f"{score.over_bound:.2f}",
     "scalings/h": lambda score: f"{score.scalings_per_hour:.1f}",
     "wasted worker-min": lambda score: f"{score.wasted_worker_minutes:.0f}",
@@ -36,6 +36,11 @@ COLUMNS: Mapping[str, Any] = {
 def share_text(share: float, digits: int) -> str:
     """A share in percent; a dash if there is none."""
     return "-" if math.isnan(share) else f"{share:.{digits}%}"
+
+
+def gpu_hours_text(hours: float) -> str:
+    """GPU-hours with three digits or more, so that a short run has some as well."""
+    return f"{hours:.{0 if hours >= 1000 else 1 if hours >= 100 else 2}f}"
 
 
 def _latency(latency: Latency, digits: int = 0) -> str:
@@ -80,9 +85,11 @@ def footnote(runs: Mapping[str, Run]) -> str:
     """What the table leaves unsaid."""
     score = next(iter(runs.values())).score
     bounds = [run.score.bound_gpu_hours for run in runs.values()]
-    bound = f"{score.bound_gpu_hours:.1f} GPU-hours"
+    bound = f"{gpu_hours_text(score.bound_gpu_hours)} GPU-hours"
     if max(bounds) > 1.001 * min(bounds):
-        bound = f"{min(bounds):.1f} to {max(bounds):.1f} GPU-hours by the targets and mode of each"
+        bound = (
+            f"{gpu_hours_text(min(bounds))} to {gpu_hours_text(max(bounds))} GPU-hours by the targets and mode of each"
+        )
     infeasible = "all could be served within both targets by idle engines"
     if score.infeasible:
         infeasible = (

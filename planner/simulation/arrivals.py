@@ -58,14 +58,19 @@ class Cut:
     seed: int = 0
 
 
-def cut(arrivals: Iterator[Arrival], how: Cut) -> Iterator[Arrival]:
+def cut(arrivals: Iterator[Arrival], how: Cut, *, origin_s: float | None = None) -> Iterator[Arrival]:
     """A part of a stream, beginning at time 0, stretched.
+
+    Args:
+        arrivals: The stream.
+        how: Which part, and how stretched.
+        origin_s: When the stream begins; None if with its first arrival.
 
     Raises:
         TraceError: The stream is not in the order of time.
     """
     generator = np.random.default_rng(how.seed)
-    origin: float | None = None
+    origin = origin_s
     waiting: list[Arrival] = []
     whole, part = int(how.rate_scale), how.rate_scale % 1
     end_s = math.inf if how.duration_s is None else how.duration_s
@@ -114,13 +119,18 @@ def _check_order(late_s: float, time: float) -> None:
         )
 
 
-def read(path: Path, seed: int = 0) -> Iterator[Arrival]:
-    """The requests of a file, as a stream: JSON lines, or CSV whose arrivals are sampled.
+def read(path: Path, how: Cut) -> Iterator[Arrival]:
+    """A part of the requests of a file, as a stream: JSON lines, or CSV whose arrivals are sampled.
+
+    Time is counted from the first request of JSON lines, and from the first row of a CSV file, whatever it says.
 
     Raises:
         TraceError: The file cannot be read.
     """
-    return sample(read_rates(path), seed) if holds_rates(path) else recorded(Trace(path))
+    if not holds_rates(path):
+        return cut(recorded(Trace(path)), how)
+    spans = read_rates(path)
+    return cut(sample(spans, how.seed), how, origin_s=spans[0].begin)
 
 
 def recorded(trace: Trace) -> Iterator[Arrival]:

@@ -97,11 +97,13 @@ class Run:
         score: How it went.
         points: The end of every interval.
         reactions: What was asked for between two of them, where that was something else.
+        attained: Share within both targets of the requests that arrived in each interval; None where there were none.
     """
 
     score: Score
     points: tuple[Point, ...]
     reactions: tuple[Point, ...] = ()
+    attained: tuple[float | None, ...] = ()
 
     @property
     def decisions(self) -> list[Point]:
@@ -168,6 +170,7 @@ class Simulation:
             ),
             points=tuple(self._points),
             reactions=tuple(self._reacted),
+            attained=self._keeper.attained(self._world.interval_s),
         )
 
     def arrived(self, request: Request) -> None:

@@ -16,7 +16,7 @@ from planner.simulation.engine import CostedEngines
 from planner.simulation.request import Request
 
 WORST_SPAN_S = 300.0
-_LATENCY_QUANTILES = (0.5, 0.9, 0.99)
+_LATENCY_QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
 # Context lengths within two percent of each other are taken alike.
 _PER_E_FOLD = 50.0
@@ -31,6 +31,7 @@ class Latency:
     mean: float
     p50: float
     p90: float
+    p95: float
     p99: float
 
 
@@ -126,13 +127,30 @@ class ScoreKeeper:
         gpu_s = idle_ttft_ms / 1000 * self._prefill_gpus + osl * gpu_s_per_token
         self._bound_gpu_s += float(gpu_s.sum())
 
+    def attained(self, span_s: float) -> tuple[float | None, ...]:
+        """Share within both targets of the requests that arrived in each span from time 0 on; None where none did.
+
+        Args:
+            span_s: Length of a span, seconds.
+        """
+        self._judge()
+        arrivals, feasible = np.frombuffer(self._arrivals), np.frombuffer(self._feasible, np.int8).astype(bool)
+        if not len(arrivals):
+            return ()
+        total, good = _by_span(arrivals, feasible, self._within_both(), 0.0, span_s)
+        return tuple(float(part / whole) if whole else None for part, whole in zip(good, total, strict=True))
+
+    def _within_both(self) -> NDArray[np.bool_]:
+        ttft, itl = np.frombuffer(self._ttft, np.float32), np.frombuffer(self._itl, np.float32)
+        return (ttft <= self._targets.ttft_ms) & (itl <= self._targets.itl_ms)
+
     def score(self, *, gpu_hours: float, hours: float, scalings: int, wasted_worker_minutes: float) -> Score:
         """The score of everything noted."""
         self._judge()
         ttft, itl = np.frombuffer(self._ttft, np.float32), np.frombuffer(self._itl, np.float32)
         feasible = np.frombuffer(self._feasible, np.int8).astype(bool)
         within_ttft, within_itl = ttft <= self._targets.ttft_ms, itl <= self._targets.itl_ms
-        both = within_ttft & within_itl
+        both = self._within_both()
         return Score(
             requests=len(ttft),
             infeasible=int((~feasible).sum()),
@@ -168,22 +186,34 @@ def _worst(arrivals: NDArray[np.float64], counted: NDArray[np.bool_], both: NDAr
     """Lowest share of ``both`` among those counted that arrived within a span."""
     if not counted.any():
         return math.nan
-    first, last = arrivals.min(where=counted, initial=math.inf), arrivals.max(where=counted, initial=-math.inf)
-    spans = int((last - first) // WORST_SPAN_S) + 1
-    total, good = np.zeros(spans, int), np.zeros(spans, int)
-    # Copies of all at once would take more memory than everything that was noted.
-    for begin in range(0, len(arrivals), _AT_ONCE):
-        part = slice(begin, begin + _AT_ONCE)
-        span = ((arrivals[part] - first) // WORST_SPAN_S).astype(int)
-        total += np.bincount(span[counted[part]], minlength=spans)
-        good += np.bincount(span[counted[part] & both[part]], minlength=spans)
+    first = float(arrivals.min(where=counted, initial=math.inf))
+    total, good = _by_span(arrivals, counted, both, first, WORST_SPAN_S)
     # A span with a handful of requests says nothing.
     many = total >= max(1, int(0.01 * total.max()))
     return float((good[many] / total[many]).min())
 
 
+def _by_span(
+    arrivals: NDArray[np.float64],
+    counted: NDArray[np.bool_],
+    both: NDArray[np.bool_],
+    first_s: float,
+    span_s: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many of those counted arrived in each span from ``first_s`` on, and how many of these were within both."""
+    spans = int((arrivals.max() - first_s) // span_s) + 1
+    total, good = np.zeros(spans, np.int64), np.zeros(spans, np.int64)
+    # Copies of all at once would take more memory than everything that was noted.
+    for begin in range(0, len(arrivals), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        span = ((arrivals[part] - first_s) // span_s).astype(np.int64)
+        total += np.bincount(span[counted[part]], minlength=spans)
+        good += np.bincount(span[counted[part] & both[part]], minlength=spans)
+    return total, good
+
+
 def _latency(values: NDArray[np.float32]) -> Latency:
     if not len(values):
-        return Latency(mean=math.nan, p50=math.nan, p90=math.nan, p99=math.nan)
-    p50, p90, p99 = map(float, np.quantile(values, _LATENCY_QUANTILES))
-    return Latency(mean=float(values.mean()), p50=p50, p90=p90, p99=p99)
+        return Latency(mean=math.nan, p50=math.nan, p90=math.nan, p95=math.nan, p99=math.nan)
+    p50, p90, p95, p99 = map(float, np.quantile(values, _LATENCY_QUANTILES))
+    return Latency(mean=float(values.mean()), p50=p50, p90=p90, p95=p95, p99=p99)

@@ -54,6 +54,9 @@ def test_a_contest_prints_a_table_and_leaves_a_report(tmp_path):
     content = json.loads((tmp_path / "simulation.json").read_text())
     assert content["load"]["requests"] == content["runs"]["planner"]["score"]["requests"] > 3000
     assert content["runs"]["planner"]["points"][3]["reason"]
+    assert len(content["runs"]["planner"]["points"]) == 19
+    assert all(0 <= point["share_within_both"] <= 1 for point in content["runs"]["planner"]["points"])
+    assert content["runs"]["planner"]["score"]["ttft_ms"]["p95"] > 0
     assert content["runs"]["p99"]["settings"]["slo_percentile"] == 99
     documented = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text()
     for key in (*content, *content["load"], *content["conditions"], *content["runs"]["p99"]["score"]):

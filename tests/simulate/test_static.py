@@ -9,7 +9,7 @@ from planner.core.budget import Limits
 from planner.simulate.static import NotAttainedError, smallest_static
 from planner.simulation.score import Latency, Score
 
-LATENCY = Latency(mean=1.0, p50=1.0, p90=1.0, p99=1.0)
+LATENCY = Latency(mean=1.0, p50=1.0, p90=1.0, p95=1.0, p99=1.0)
 SCORE = Score(
     requests=1000,
     infeasible=0,

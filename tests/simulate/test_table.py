@@ -9,8 +9,8 @@ from planner.simulate.table import COLUMNS, tables
 from planner.simulation.loop import Run
 from planner.simulation.score import Latency, Score
 
-TTFT = Latency(mean=12345.6, p50=1234.5, p90=12345.6, p99=123456.7)
-ITL = Latency(mean=123.4, p50=12.3, p90=123.4, p99=1234.5)
+TTFT = Latency(mean=12345.6, p50=1234.5, p90=12345.6, p95=12345.6, p99=123456.7)
+ITL = Latency(mean=123.4, p50=12.3, p90=123.4, p95=123.4, p99=1234.5)
 SCORE = Score(
     requests=1000,
     infeasible=1,

@@ -42,13 +42,20 @@ def test_files_plain_gzip_and_csv(tmp_path):
     with gzip.open(tmp_path / "a.jsonl.gz", "wt") as packed:
         packed.write(lines)
     (tmp_path / "a.csv").write_text("timestamp_s,request_rate,isl,osl\n0,20,500,50\n600,0,0,0\n1200,40,800,60\n")
-    plain = list(read(tmp_path / "a.jsonl"))
-    assert plain == list(read(tmp_path / "a.jsonl.gz"))
+    plain = list(read(tmp_path / "a.jsonl", Cut()))
+    assert plain == list(read(tmp_path / "a.jsonl.gz", Cut()))
     assert plain[3] == Arrival(3.0, 50, 7)
-    sampled = list(read(tmp_path / "a.csv", seed=1))
+    sampled = list(read(tmp_path / "a.csv", Cut(seed=1)))
     assert len(sampled) == pytest.approx(600 * 60, rel=0.02)
     assert not [one for one in sampled if 600 <= one.time < 1200]
     assert np.mean([one.isl for one in sampled if one.time < 600]) == pytest.approx(500, rel=0.03)
+
+
+def test_a_csv_that_begins_with_silence_begins_with_silence(tmp_path):
+    (tmp_path / "a.csv").write_text("timestamp_s,request_rate,isl,osl\n5000,0,0,0\n5600,2,500,50\n6200,0,0,0\n")
+    assert 600 <= next(read(tmp_path / "a.csv", Cut())).time < 620
+    late = list(read(tmp_path / "a.csv", Cut(start_s=900.0, duration_s=100.0)))
+    assert len(late) == pytest.approx(200, rel=0.3)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +134,7 @@ def test_a_spreadsheets_csv_and_one_in_gzip_are_understood(tmp_path):
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(text.encode()))
     assert read_rates(tmp_path / "a.csv") == read_rates(tmp_path / "a.csv.gz")
     assert read_rates(tmp_path / "a.csv")[0].rate_rps == 20
-    assert list(read(tmp_path / "a.csv.gz"))
+    assert list(read(tmp_path / "a.csv.gz", Cut()))
 
 
 def test_a_gap_of_two_clocks_is_refused_and_a_long_pause_is_not():

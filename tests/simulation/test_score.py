@@ -39,6 +39,12 @@ def test_the_worst_five_minutes_count_from_the_first_arrival_and_leave_out_spans
     assert found.worst == pytest.approx(300 / 400)
 
 
+def test_what_was_attained_is_told_by_the_time_of_arrival(profile):
+    found = judge(profile, [ended(5.0), ended(6.0, ttft_s=0.6), ended(65.0), ended(200.0), ended(7.0, isl=100_000)])
+    assert found.attained(60.0) == (0.5, 1.0, None, 1.0)
+    assert judge(profile, []).attained(60.0) == ()
+
+
 def test_requests_of_one_token_have_no_inter_token_latency(profile):
     several, single = [ended(number, osl=5) for number in range(2)], [ended(number, osl=1) for number in range(9)]
     found = score(judge(profile, [*several, *single]))
