@@ -110,7 +110,7 @@ def _stories() -> Iterator[Story]:
         part="mixture",
         pattern=load("sinusoid", 2.5, 30, period_s=1800.0, isl=6000.0, duration_s=3600.0),
         settings={"ttft": 800, "worker_startup": 120},
-        attains=0.99,
+        attains=0.98,
         over_bound=2.8,
     )
     yield Story(part="look-ahead", pattern=ramp, settings={"worker_startup": 180})

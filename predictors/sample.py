@@ -65,17 +65,20 @@ class Sample:
         self.high = self._quantile(reversed(ordered), reversed(slots))
 
     def _quantile(self, numbers: Iterable[float], slots: Iterable[int]) -> float:
-        """The quantile at the end at which the numbers begin, linear between the middles of their weights."""
-        rank, newest = TAIL * _TOTALS[len(self._ordered)], self._newest
-        reached, before, number_before = 0.0, -1.0, 0.0
+        """The quantile at the end at which the numbers begin, linear between them.
+
+        The next number, which is not known yet, counts as the newest, so that it is beyond the quantile as often as it
+        should be. (R. F. Barber, E. J. Candes, A. Ramdas and R. J. Tibshirani, "Conformal Prediction Beyond
+        Exchangeability", Annals of Statistics 51(2), 2023.)
+        """
+        rank, newest = TAIL * (_TOTALS[len(self._ordered)] + 1), self._newest
+        reached, before, number_before = 1.0, -1.0, 0.0
         for number, slot in zip(numbers, slots, strict=True):
-            # By its age; a negative one, of a slot that will be taken over, counts from the oldest.
-            weight = FADED[newest - slot]
-            reached += weight
-            middle = reached - weight / 2
-            if middle >= rank:
+            if reached >= rank:
                 break
-            before, number_before = middle, number
+            before, number_before = reached, number
+            # By its age; a negative one, of a slot that will be taken over, counts from the oldest.
+            reached += FADED[newest - slot]
         if before < 0:
             return number
-        return number_before + (number - number_before) / (middle - before) * (rank - before)
+        return number_before + (number - number_before) / (reached - before) * (rank - before)

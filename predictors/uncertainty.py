@@ -26,7 +26,7 @@ _MEMORY = 0.98
 _SHARPNESS = 15.0
 _CHANCE = 5.0
 # How far a band that misses a value widens, as a logarithm: at first, by the root of the errors seen, and at the least.
-_FIRST_PACE, _PACE, _LEAST_PACE = 0.2, 2.0, 0.03
+_FIRST_PACE, _PACE, _LEAST_PACE = 0.1, 0.5, 0.03
 # How far it may widen and narrow in all.
 _WIDEST, _NARROWEST = math.log(3.0), -math.log(2.0)
 # A band is never narrower, relative to the forecast: no series is as certain as a few lucky intervals look.
