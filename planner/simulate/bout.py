@@ -33,7 +33,7 @@ class Bout:
         notes: Sequence[str],
         entries: Sequence[Entry],
         smallest_from: Size | None,
-        processes: int,
+        processes: int | None,
         console: Console,
     ) -> None:
         """Prepare; nothing runs yet.
@@ -45,7 +45,7 @@ class Bout:
             notes: What to keep in mind already, a sentence each.
             entries: Who takes part.
             smallest_from: Where to begin to look for the smallest static pool; None to look for none.
-            processes: Runs at a time.
+            processes: Runs at a time; None for as many as there are cores.
             console: Where progress is shown.
         """
         self._settings, self._conditions, self._seen = settings, conditions, seen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -129,7 +128,7 @@ def _bout(invocation: Invocation, console: Console) -> Bout:
         notes=warnings,
         entries=[_at_home(entry, settings, seen) for entry in entries],
         smallest_from=guess if "static" in extras.baseline else None,
-        processes=extras.processes or os.cpu_count() or 1,
+        processes=extras.processes,
         console=console,
     )
 

@@ -176,13 +176,13 @@ def _counted(arrivals: Iterator[Arrival], report: Callable[[int], None]) -> Iter
 class Contest:
     """Runs of several entries side by side."""
 
-    def __init__(self, entries: Sequence[Entry], conditions: Conditions, *, processes: int) -> None:
+    def __init__(self, entries: Sequence[Entry], conditions: Conditions, *, processes: int | None) -> None:
         """Prepare; nothing runs before the context is entered.
 
         Args:
             entries: Who takes part.
             conditions: What all go through.
-            processes: Runs at a time.
+            processes: Runs at a time; None for as many as there are cores.
         """
         self._entries = entries
         self._conditions = conditions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -32,13 +33,14 @@ class Crew:
     Each has one thread for linear algebra.
     """
 
-    def __init__(self, pieces: int, *, processes: int) -> None:
+    def __init__(self, pieces: int, *, processes: int | None) -> None:
         """Prepare; no process runs before the first piece of work is handed over.
 
         Args:
             pieces: How many pieces of work are told apart in ``progress``.
-            processes: Pieces done at a time.
+            processes: Pieces done at a time; None for as many as there are cores that this process may use.
         """
+        processes = processes or _cores()
         context = multiprocessing.get_context("spawn")
         self._counts: Any = context.Array("q", max(1, pieces), lock=False)
         self._pool: Any = ProcessPool(
@@ -75,6 +77,13 @@ class Crew:
     def progress(self, piece: int) -> int:
         """How far a piece of work has come, as it last reported."""
         return int(self._counts[piece])
+
+
+def _cores() -> int:
+    """Cores that this process may use: a container or taskset may leave it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

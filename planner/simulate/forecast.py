@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -52,8 +51,7 @@ def forecast(invocation: Invocation) -> int:
         names, horizons = _names(extras.predictors), _steps(extras.horizons)
         prepare(extras.output)
         recorded = _read(invocation, horizons, aside)
-        processes = extras.processes or os.cpu_count() or 1
-        courses = _backtest_all(recorded, names, horizons, settings=settings, processes=processes, console=aside)
+        courses = _backtest_all(recorded, names, horizons, settings=settings, processes=extras.processes, console=aside)
         _hand_out(recorded, courses, horizons, invocation)
     except (ConfigurationError, TraceError) as error:
         print(f"python -m planner forecast: error: {error}", file=sys.stderr)  # noqa: T201
@@ -118,7 +116,7 @@ def _backtest_all(
     horizons: Sequence[int],
     *,
     settings: Settings,
-    processes: int,
+    processes: int | None,
     console: Console,
 ) -> Courses:
     """Backtests of all predictors on all series, side by side; after Ctrl-C those of the predictors that had ended.

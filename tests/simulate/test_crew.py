@@ -30,6 +30,17 @@ def threads(report):
     return os.environ["OMP_NUM_THREADS"]
 
 
+def process(report):
+    return os.getpid()
+
+
+def test_as_many_processes_as_cores_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    with Crew(3, processes=None) as crew:
+        futures = [crew.submit(piece, process) for piece in range(3)]
+        assert len({future.result() for future in futures}) == 1
+
+
 def test_work_is_done_and_its_progress_told():
     with Crew(3, processes=2) as crew:
         futures = {piece: crew.submit(piece, double, 10 + piece) for piece in range(3)}
