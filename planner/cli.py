@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,21 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
         print_config=given.get("print_config", False),
         extras=argparse.Namespace(**given),
     )
+
+
+def failed(invocation: Invocation, error: Exception, code: int = EXIT_BAD_CONFIGURATION) -> int:
+    """Tell on standard error why a command ends.
+
+    Args:
+        invocation: The command.
+        error: Why; its message says what to do.
+        code: The exit code.
+
+    Returns:
+        The exit code.
+    """
+    print(f"python -m planner {invocation.name}: error: {error}", file=sys.stderr)  # noqa: T201
+    return code
 
 
 def gather(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None) -> dict[str, Found]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from planner.commands.values import Group, above, add_output, whole
+from planner.commands.values import Group, add_output, add_part, add_processes
 
 
 def add_flags(group: Group) -> None:
@@ -24,25 +24,6 @@ def add_flags(group: Group) -> None:
         default="1,2,3",
         help="Intervals to look ahead, separated by commas. (default: 1,2,3)",
     )
-    add(
-        "--start",
-        type=above(0, including=True),
-        metavar="S",
-        default=0.0,
-        help="Leave out so much of the beginning of the trace, s. (default: 0)",
-    )
-    add(
-        "--duration",
-        type=above(0),
-        metavar="S",
-        default=None,
-        help="Take so much of the trace, s. (default: all of it)",
-    )
-    add(
-        "--processes",
-        type=whole,
-        metavar="N",
-        default=None,
-        help="Backtests at a time. (default: as many as there are cores)",
-    )
+    add_part(group, "the trace", "all of it")
+    add_processes(group, "Backtests")
     add_output(group, "forecast-output", "plot and JSON")

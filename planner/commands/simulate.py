@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from planner.commands.values import Group, above, add_output, seed, whole
+from planner.commands.values import Group, above, add_output, add_part, add_processes, seed, whole
 
 
 def add_flags(group: Group) -> None:
@@ -60,20 +60,7 @@ def add_flags(group: Group) -> None:
         default=None,
         help="Distribution of the time between arrivals of the pattern. (default: gamma)",
     )
-    add(
-        "--start",
-        type=above(0, including=True),
-        metavar="S",
-        default=0.0,
-        help="Leave out so much of the beginning of the trace or pattern, s. (default: 0)",
-    )
-    add(
-        "--duration",
-        type=above(0),
-        metavar="S",
-        default=None,
-        help="Take so much of the trace or pattern, s. (default: all of a trace; 7200 of a pattern, 86400 of diurnal)",
-    )
+    add_part(group, "the trace or pattern", "all of a trace; 7200 of a pattern, 86400 of diurnal")
     add("--time-scale", type=above(0), metavar="FACTOR", default=1.0, help="Times faster than recorded. (default: 1)")
     add(
         "--rate-scale",
@@ -146,13 +133,7 @@ def add_flags(group: Group) -> None:
         help="Compare with published (the published rules with each predictor), published:PREDICTOR, hpa, clairvoyant, "
         "static (the smallest that attains --slo-percentile) or static:P,D; repeat for more.",
     )
-    add(
-        "--processes",
-        type=whole,
-        metavar="N",
-        default=None,
-        help="Runs at a time. (default: as many as there are cores)",
-    )
+    add_processes(group, "Runs")
     add(
         "--fail-below",
         type=above(0, most=100),

@@ -56,6 +56,41 @@ def web_address(text: str) -> str:
     return text
 
 
+def add_part(group: Group, whole: str, everything: str) -> None:
+    """The flags ``--start`` and ``--duration`` of a part of something.
+
+    Args:
+        group: Where to add them.
+        whole: What it is a part of.
+        everything: What the part is without them.
+    """
+    group.add_argument(
+        "--start",
+        type=above(0, including=True),
+        metavar="S",
+        default=0.0,
+        help=f"Leave out so much of the beginning of {whole}, s. (default: 0)",
+    )
+    group.add_argument(
+        "--duration",
+        type=above(0),
+        metavar="S",
+        default=None,
+        help=f"Take so much of {whole}, s. (default: {everything})",
+    )
+
+
+def add_processes(group: Group, what: str) -> None:
+    """The flag ``--processes``."""
+    group.add_argument(
+        "--processes",
+        type=whole,
+        metavar="N",
+        default=None,
+        help=f"{what} at a time. (default: as many as there are cores)",
+    )
+
+
 def add_output(group: Group, folder: str, what: str) -> None:
     """The flag ``--output``."""
     group.add_argument(

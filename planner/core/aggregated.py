@@ -22,6 +22,7 @@ from planner.core.observation import Observation
 from planner.core.queueing import WaitTail, averaged, normal_beyond, overlap
 from planner.core.sizing import Corrections, Requirement, Situation, Spread, Targets, Task
 from planner.core.slo import FASTEST, SLOWEST, Case, SloSizing, first_that
+from planner.core.throughput import ThroughputSizing
 
 if TYPE_CHECKING:
     from profiles import EngineProfile
@@ -222,35 +223,30 @@ class _SharedCase(Case):
         return batch / workers * self._context_moment * peaks / (1 - elasticity)
 
 
-class AggregatedThroughputSizing:
+class AggregatedThroughputSizing(ThroughputSizing):
     """Workers so that their throughput at the targets covers both phases, at full utilisation.
 
     The time that prompts take leaves less for the batch, which must be the smaller for its ITL to meet the target.
     """
 
-    looks_ahead = False
-
-    def __init__(self, profile: EngineProfile) -> None:
-        self._profile = profile
-
     def required(self, task: Task) -> Requirement:
         """The fewest workers whose throughput covers prompts and tokens, all of them decode workers."""
         load, corrections = task.load, task.corrections
-        idle_ms = self._profile.prefill.ttft_ms(load.isl) * min(1.0, corrections.prefill)
+        idle_ms = self._prefill.ttft_ms(load.isl) * min(1.0, corrections.prefill)
         prompts_s = load.request_rate_rps * idle_ms / 1000
         tokens_rps = load.request_rate_rps * load.osl
         context = load.isl + load.osl / 2
         itl_ms = task.targets.itl_ms / corrections.decode
-        feasible = self._profile.decode.operating_point(itl_ms, context).feasible
+        feasible = self._decode.operating_point(itl_ms, context).feasible
 
         def covers(workers: int) -> bool:
             left = 1 - prompts_s / workers
             if left <= _ROUNDING:
                 return False
-            point = self._profile.decode.operating_point(itl_ms * left if feasible else itl_ms, context)
+            point = self._decode.operating_point(itl_ms * left if feasible else itl_ms, context)
             if feasible and not point.feasible:
                 return False
-            made = point.throughput_per_gpu * self._profile.decode.gpus * left * workers
+            made = point.throughput_per_gpu * self._decode.gpus * left * workers
             return made >= tokens_rps * (1 - _ROUNDING)
 
         prefill_feasible = idle_ms <= task.targets.ttft_ms
@@ -261,25 +257,6 @@ class AggregatedThroughputSizing:
             decode_feasible=feasible,
             warnings=_warnings(self._profile, task, prefill_feasible, feasible),
         )
-
-    def split(
-        self, task: Task, limits: Limits, needs: tuple[int, int], previous: tuple[int | None, int | None]
-    ) -> tuple[int, int]:
-        """As many as the budget holds."""
-        del task, previous
-        return limits.cut_to_budget(*needs)
-
-    def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
-        """Observed TTFT over that of an idle worker."""
-        del situation
-        expected_ms = expected_ttft_ms(self._profile, observation)
-        return observation.ttft_ms / expected_ms if observation.ttft_ms and expected_ms else None
-
-    def late_by_dispatch(
-        self, observation: Observation, targets: Targets, slowness: float, situation: Situation
-    ) -> None:
-        """These rules know no queue."""
-        del observation, targets, slowness, situation
 
     def expected_itl_ms(self, observation: Observation, corrections: Corrections, situation: Situation) -> float | None:
         """ITL of a worker that prefills what arrives besides, milliseconds; None if it cannot be told."""

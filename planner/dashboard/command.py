@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
+from planner.cli import Invocation, failed
 from planner.dashboard.recorded import record_of
 from planner.report.database import HistoryError
 from planner.report.decision_log import decision_files
@@ -25,8 +24,7 @@ def dashboard(invocation: Invocation) -> int:
         extras.output.parent.mkdir(parents=True, exist_ok=True)
         extras.output.write_text(recording.to_html(), encoding="utf-8")
     except (HistoryError, OSError) as error:
-        print(f"python -m planner dashboard: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     count = len(recording.runs[0].records)
     print(f"{count} record{'' if count == 1 else 's'}: {extras.output}")  # noqa: T201
     return 0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from connectors.virtual import VirtualConnector, VirtualConnectorClient
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_INTERRUPTED, Invocation
+from planner.cli import EXIT_INTERRUPTED, Invocation, failed
 from planner.clock import ScaledClock
 from planner.daemon import PlannerDaemon
 from planner.demo.orchestrator import follow
@@ -65,8 +65,7 @@ def demo(invocation: Invocation) -> int:
                 )
             )
     except (ProfileError, ValueError) as error:
-        print(f"python -m planner demo: error: {error}")  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return 0

@@ -15,7 +15,7 @@ import yaml
 from connectors.base import ConnectorError
 from connectors.kubernetes.resources import CONFIG_MAPS
 from planner.assembly import make_kubernetes_api
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation
+from planner.cli import EXIT_FAILED, Invocation, failed
 from planner.dgdr import issues
 from planner.dgdr.base import read_base
 from planner.dgdr.choice import Choice
@@ -43,13 +43,11 @@ def run(invocation: Invocation) -> int:
         documents = [document for one in rendered for document in (*one.additional, one.dgd)]
         _refuse_collisions(documents)
     except DgdrError as error:
-        print(f"python -m planner {invocation.name}: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     try:
         _leave(documents, extras.output, quiet=extras.quiet)
     except OSError as error:
-        print(f"python -m planner {invocation.name}: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_FAILED
+        return failed(invocation, error, EXIT_FAILED)
     return 0
 
 

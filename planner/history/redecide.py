@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
+from planner.cli import Invocation, failed
 from planner.history.plot import draw
 from planner.history.replay import Replayed, Summary, replay, summarise
 from planner.history.show import POOLS, utc
@@ -46,8 +46,7 @@ def redecide(invocation: Invocation) -> int:
         planner = Planner(settings)
         replayed = replay(planner, track(records, "deciding anew", console=Console(stderr=True), transient=True))
     except (HistoryError, ConfigurationError, ProfileError, TraceError) as error:
-        print(f"python -m planner replay: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     _hand_out(replayed, planner, changed, extras.output)
     return 0
 

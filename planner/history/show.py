@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation
+from planner.cli import EXIT_FAILED, Invocation, failed
 from planner.core.decision import Action, PoolExplanation
 from planner.report.database import HistoryError
 from planner.report.reader import Filter, HistoryReader
@@ -56,8 +56,7 @@ def show(invocation: Invocation) -> int:
             found = len(records)
         total = reader.count(only)
     except HistoryError as error:
-        print(f"python -m planner history: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     _tell(found, total, reader.span())
     return 0 if found else EXIT_FAILED
 

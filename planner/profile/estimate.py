@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
+from planner.cli import Invocation, failed
 from planner.profile.output import leave, refuse_to_overwrite, showing
 from planner.profile.reading import explaining, target
 from planner.profile.tables import Sheet, print_sheets
@@ -41,8 +40,7 @@ def run(invocation: Invocation) -> int:
         with showing(Console(stderr=True)) as tell:
             found = estimate_now(request, on_progress=tell)
     except MakingError as error:
-        print(f"python -m planner {invocation.name}: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     print_sheets([_candidates(found)])
     for tp, reason in found.refused.items():
         print(f"TP {tp} is left out: {reason}")  # noqa: T201

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from planner.assembly import make_prometheus_api, make_prometheus_source
-from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
+from planner.cli import Invocation, failed
 from planner.core.observation import Observation
 from planner.profile.output import leave, refuse_to_overwrite, showing
 from planner.profile.reading import explaining, target
@@ -39,8 +38,7 @@ def run(invocation: Invocation) -> int:
             served, provenance=_provenance(settings, extras), base=base, max_kv_tokens=extras.max_kv_tokens
         )
     except (MakingError, SourceError, QueryError) as error:
-        print(f"python -m planner {invocation.name}: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     _report(fitted, base)
     leave(fitted.data, folder, extras.layout, target(settings))
     return 0

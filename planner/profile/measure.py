@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED, Invocation
+from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed
 from planner.profile.output import leave, refuse_to_overwrite, showing
 from planner.profile.reading import explaining, target
 from planner.profile.tables import Sheet, print_sheets
@@ -46,8 +46,7 @@ def run(invocation: Invocation) -> int:
         print(f"interrupted; what was measured is in {journal}: the same command goes on from there", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     except (ConfigurationError, MakingError) as error:
-        print(f"python -m planner {invocation.name}: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     return _report(found, folder, invocation)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 
-from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
+from planner.cli import Invocation, failed
 from planner.settings import Settings
 from planner.settings.options import by_key
 from profiles import ProfileData, ProfileError, read_data
@@ -61,7 +60,6 @@ def explaining(command: Callable[[Invocation], int]) -> Callable[[Invocation], i
         try:
             return command(invocation)
         except ProfileError as error:
-            print(f"python -m planner {invocation.name}: error: {error}", file=sys.stderr)  # noqa: T201
-            return EXIT_BAD_CONFIGURATION
+            return failed(invocation, error)
 
     return carry_out

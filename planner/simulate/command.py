@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED, Invocation
+from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed
 from planner.engines import load_profile
 from planner.settings import ConfigurationError, Found, Settings, flag, validate
 from planner.simulate.bout import Bout
@@ -68,11 +68,9 @@ def simulate(invocation: Invocation) -> int:
             # Last, as whoever reads it may close the pipe.
             _show(outcome, shown)
     except (ConfigurationError, ProfileError, TraceError) as error:
-        print(f"python -m planner simulate: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     except LostWorkError as error:
-        print(f"python -m planner simulate: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_FAILED
+        return failed(invocation, error, EXIT_FAILED)
     except KeyboardInterrupt:
         print("python -m planner simulate: stopped before any run had ended", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED, Invocation
+from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed
 from planner.dashboard.recording import finite
 from planner.settings import ConfigurationError, Settings
 from planner.simulate.backtest import BAND, Course, backtest
@@ -54,11 +54,9 @@ def forecast(invocation: Invocation) -> int:
         courses = _backtest_all(recorded, names, horizons, settings=settings, processes=extras.processes, console=aside)
         _hand_out(recorded, courses, horizons, invocation)
     except (ConfigurationError, TraceError) as error:
-        print(f"python -m planner forecast: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     except LostWorkError as error:
-        print(f"python -m planner forecast: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_FAILED
+        return failed(invocation, error, EXIT_FAILED)
     except KeyboardInterrupt:
         print("python -m planner forecast: stopped before any predictor had ended", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from planner.simulation.decode import DecodeWorker
+from typing import Protocol
 
 _MS_PER_S = 1000.0
+
+
+class TokenClock(Protocol):
+    """What counts the tokens of the sequences of a decode worker."""
+
+    def tokens_at(self, time_s: float, /) -> float:
+        """What it shows at a time."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -35,7 +40,7 @@ class Request:
     decode_start_s: float | None = None
     completed_s: float | None = None
     generated_tokens: float = 0.0
-    worker: DecodeWorker | None = None
+    worker: TokenClock | None = None
     admission: int = -1
     origin_tokens: float = 0.0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 import time
 
 from connectors.base import ConnectorError
@@ -13,7 +12,7 @@ from connectors.election import Elector
 from connectors.kubernetes import KubernetesApi, KubernetesLeases
 from connectors.kubernetes.rights import Right, missing
 from planner.assembly import make_elector, make_kubernetes_api
-from planner.cli import EXIT_BAD_CONFIGURATION, Invocation
+from planner.cli import Invocation, failed
 from planner.dgdr.controller.controller import Controller, ControllerOptions
 from planner.dgdr.controller.issues import NO_RIGHT
 from planner.dgdr.controller.metrics import ControllerMetrics
@@ -38,8 +37,7 @@ def run(invocation: Invocation) -> int:
         with logging_to(level=settings.log_level, style=settings.log_format, directory=settings.log_dir):
             asyncio.run(_serve(invocation))
     except (ConnectorError, OSError) as error:
-        print(f"python -m planner {invocation.name}: error: {error}", file=sys.stderr)  # noqa: T201 - logging has ended
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     return 0
 
 
