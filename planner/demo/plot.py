@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.demo.story import Story
+from planner.drawing import draw_forecast, picture
 
 
 def plot(story: Story, file: Path) -> None:
@@ -16,19 +17,13 @@ def plot(story: Story, file: Path) -> None:
         story: What happened.
         file: A PNG, its folder made if need be.
     """
-    import matplotlib as mpl  # noqa: PLC0415 - it takes a second to import
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(10, 9), layout="constrained")
+    with picture(file, 10, 9) as figure:
         load, prefill, decode, latency = figure.subplots(4, 1, sharex=True)
         _plot_load(load, story)
         _plot_workers(prefill, story, "prefill")
         _plot_workers(decode, story, "decode")
         _plot_latency(latency, story)
         latency.set_xlabel("minutes")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, dpi=120)
 
 
 def _minutes(story: Story, times: Sequence[float]) -> list[float]:
@@ -45,19 +40,7 @@ def _plot_load(axes: Any, story: Story) -> None:
     )
     ahead = [(record.observation.time, record.decision.explanation.forecast) for record in story.records]
     expected = [(time + forecast.interval, forecast) for time, forecast in ahead if forecast is not None]
-    times = _minutes(story, [time for time, _ in expected])
-    axes.plot(
-        times, [forecast.request_rate_rps for _, forecast in expected], label="forecast", color="C1", linestyle="--"
-    )
-    axes.fill_between(
-        times,
-        [forecast.requests_p10 / forecast.interval for _, forecast in expected],
-        [forecast.requests_p90 / forecast.interval for _, forecast in expected],
-        color="C1",
-        alpha=0.2,
-        linewidth=0,
-        label="10 % to 90 %",
-    )
+    draw_forecast(axes, _minutes(story, [time for time, _ in expected]), [forecast for _, forecast in expected])
     axes.set_ylabel("requests/s")
     axes.set_title("Load and forecast", loc="left", fontweight="bold")
     axes.legend(loc="upper left", ncols=3, frameon=False)

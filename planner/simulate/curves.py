@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.drawing import draw_band, picture
 from planner.simulate.axes import time_unit
 from planner.simulate.backtest import BAND, Course, Verdict
 from planner.simulate.series import UNITS, Recorded, Values
@@ -43,12 +44,8 @@ def draw(
         title: A heading.
         file: A PNG to write.
     """
-    import matplotlib as mpl  # noqa: PLC0415 - it takes a second to import
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        rows = len(courses) + 1
-        figure = Figure(figsize=(16, 2.1 * rows + 1.4), layout="constrained")
+    rows = len(courses) + 1
+    with picture(file, 16, 2.1 * rows + 1.4) as figure:
         panels = figure.subplots(rows, len(UNITS), squeeze=False)
         ahead = f"{horizons[0]} interval{'s' * (horizons[0] > 1)} of {interval_s:g} s ahead"
         if recorded.intervals > _MOST_DRAWN:
@@ -60,7 +57,6 @@ def draw(
             _draw_column(stack, recorded.values[kind], of_kind, horizons, _Scale(kind, interval_s, recorded.intervals))
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
-        figure.savefig(file, dpi=110)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +121,7 @@ def _draw_course(axes: Any, values: Values, said: Sequence[Forecast | None], sca
     means = [math.nan if one is None else one.mean / unit for one in said]
     axes.plot(times, means, color=colour, linewidth=0.9, label="forecast")
     low, high = (np.array(_quantiles(said, p)) / unit for p in BAND)
-    axes.fill_between(times, low, high, color=colour, alpha=0.22, linewidth=0, label="10 % to 90 %")
+    draw_band(axes, times, low, high, colour=colour)
     axes.margins(x=0.01)
     axes.grid(alpha=0.25, linewidth=0.6)
 

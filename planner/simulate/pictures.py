@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from planner.drawing import draw_forecast, picture
 from planner.settings import Settings
 from planner.simulate.axes import time_unit
 from planner.simulate.contest import wanted_share
@@ -29,15 +30,11 @@ def draw(run: Run, title: str, file: Path, settings: Settings) -> None:
         file: A PNG to write.
         settings: Those of the run; its targets are what latencies are drawn over.
     """
-    import matplotlib as mpl  # noqa: PLC0415 - it takes a second to import
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     points = run.points
     unit, seconds = time_unit(points[-1].time_s)
     times = [point.time_s / seconds for point in points]
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        pools = _pools(points)
-        figure = Figure(figsize=(11, 10 + 2 * len(pools)), layout="constrained")
+    pools = _pools(points)
+    with picture(file, 11, 10 + 2 * len(pools)) as figure:
         load, *workers, latency, attained, backlog, gpus = figure.subplots(5 + len(pools), 1, sharex=True)
         figure.suptitle(title, fontweight="bold")
         _draw_load(load, times, points, seconds)
@@ -50,7 +47,6 @@ def draw(run: Run, title: str, file: Path, settings: Settings) -> None:
         _finish(backlog, "Waiting for a first token", "requests")
         _draw_gpus(gpus, times, points)
         gpus.set_xlabel(unit)
-        figure.savefig(file, dpi=110)
 
 
 def _pools(points: Sequence[Point]) -> Sequence[tuple[int, str]]:
@@ -77,18 +73,7 @@ def _count(axes: Any) -> None:
 def _draw_load(axes: Any, times: Sequence[float], points: Sequence[Point], seconds: float) -> None:
     axes.plot(times, [point.observation.request_rate_rps for point in points], label="arrivals", color="C0")
     told = [(point.time_s, point.forecast) for point in points if point.forecast is not None]
-    if told:
-        ahead = [(time + load.interval) / seconds for time, load in told]
-        axes.plot(ahead, [load.request_rate_rps for _, load in told], "--", label="forecast", color="C1", linewidth=1)
-        axes.fill_between(
-            ahead,
-            [load.requests_p10 / load.interval for _, load in told],
-            [load.requests_p90 / load.interval for _, load in told],
-            color="C1",
-            alpha=0.2,
-            linewidth=0,
-            label="10 % to 90 %",
-        )
+    draw_forecast(axes, [(time_s + load.interval) / seconds for time_s, load in told], [load for _, load in told])
     axes.set_ylim(bottom=0)
     _finish(axes, "Load and forecast", "requests/s", 3)
 
@@ -160,11 +145,7 @@ def _draw_gpus(axes: Any, times: Sequence[float], points: Sequence[Point]) -> No
 
 def draw_overview(runs: Mapping[str, Run], file: Path) -> None:
     """Draw what every run attained over what it spent."""
-    import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(11, max(3.6, 0.24 * len(runs) + 1.2)), layout="constrained")
+    with picture(file, 11, max(3.6, 0.24 * len(runs) + 1.2)) as figure:
         axes = figure.subplots()
         for number, (name, run) in enumerate(runs.items()):
             score = run.score
@@ -186,7 +167,6 @@ def draw_overview(runs: Mapping[str, Run], file: Path) -> None:
         axes.set_xlabel("GPU-hours")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelspacing=0.7)
         _finish(axes, "Requests within both targets, and what that cost: the upper left is best", "%")
-        figure.savefig(file, dpi=110)
 
 
 def _over(value: float | None, target: float) -> float | None:
