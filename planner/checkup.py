@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from connectors.base import Connector, ConnectorError
 from planner.assembly import make_connector, make_dashboard, make_source
@@ -39,8 +39,8 @@ async def check_up(settings: Settings) -> list[Finding]:
     findings = [Finding(subject="settings", health=Health.OK, detail="consistent")]
     findings += check_profile(settings)
     findings += _check_budget(settings)
-    findings += await _check_source(settings)
-    findings += await _check_connector(settings)
+    findings += await _check_far_end("metrics", lambda: make_source(settings, time.time))
+    findings += await _check_far_end("connector", lambda: make_connector(settings, time.time))
     findings += await asyncio.to_thread(lambda: list(check_ports(settings)))
     findings += _check_dashboard(settings)
     return findings
@@ -110,33 +110,24 @@ def _check_dashboard(settings: Settings) -> Iterator[Finding]:
     try:
         make_dashboard(settings, History(1), dict)
     except (ConfigurationError, ConnectorError) as error:
-        yield Finding(subject="dashboard", health=Health.FAILED, detail=str(error), remedy="mend the setting it names")
+        yield _not_as_set("dashboard", error)
 
 
-async def _check_source(settings: Settings) -> list[Finding]:
-    source: Source | None = None
+async def _check_far_end(subject: str, make: Callable[[], Source | Connector]) -> list[Finding]:
+    """What a source or a connector finds out about what it talks to."""
+    asked: Source | Connector | None = None
     try:
-        source = make_source(settings, time.time)
-        return await source.check()
-    except (SourceError, ValueError) as error:
-        return [Finding(subject="metrics", health=Health.FAILED, detail=str(error), remedy="mend the setting it names")]
+        asked = make()
+        return await asked.check()
+    except (SourceError, ConnectorError, ValueError) as error:
+        return [_not_as_set(subject, error)]
     finally:
-        if source is not None:
-            await source.close()
+        if asked is not None:
+            await asked.close()
 
 
-async def _check_connector(settings: Settings) -> list[Finding]:
-    connector: Connector | None = None
-    try:
-        connector = make_connector(settings, time.time)
-        return await connector.check()
-    except (ConnectorError, ValueError) as error:
-        return [
-            Finding(subject="connector", health=Health.FAILED, detail=str(error), remedy="mend the setting it names")
-        ]
-    finally:
-        if connector is not None:
-            await connector.close()
+def _not_as_set(subject: str, error: Exception) -> Finding:
+    return Finding(subject=subject, health=Health.FAILED, detail=str(error), remedy="mend the setting it names")
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -92,6 +92,20 @@ def failed(invocation: Invocation, error: Exception, code: int = EXIT_BAD_CONFIG
     return code
 
 
+def interrupted(invocation: Invocation, where: str) -> int:
+    """Tell on standard error where a command was interrupted.
+
+    Args:
+        invocation: The command.
+        where: Such as ``stopped before any run had ended``.
+
+    Returns:
+        The exit code.
+    """
+    print(f"python -m planner {invocation.name}: {where}", file=sys.stderr)  # noqa: T201
+    return EXIT_INTERRUPTED
+
+
 def gather(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None) -> dict[str, Found]:
     """Lay flag over environment over file.
 

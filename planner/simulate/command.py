@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed
+from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed, interrupted
 from planner.engines import load_profile
 from planner.settings import ConfigurationError, Found, Settings, flag, validate
 from planner.simulate.bout import Bout
@@ -72,8 +72,7 @@ def simulate(invocation: Invocation) -> int:
     except LostWorkError as error:
         return failed(invocation, error, EXIT_FAILED)
     except KeyboardInterrupt:
-        print("python -m planner simulate: stopped before any run had ended", file=sys.stderr)  # noqa: T201
-        return EXIT_INTERRUPTED
+        return interrupted(invocation, "stopped before any run had ended")
     shown.print(f"The curves: {page}; all of it for machines: {output / 'simulation.json'}", soft_wrap=True)
     if bout.given_up:
         return EXIT_INTERRUPTED

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed
+from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed, interrupted
 from planner.dashboard.recording import finite
 from planner.settings import ConfigurationError, Settings
 from planner.simulate.backtest import BAND, Course, backtest
@@ -58,8 +58,7 @@ def forecast(invocation: Invocation) -> int:
     except LostWorkError as error:
         return failed(invocation, error, EXIT_FAILED)
     except KeyboardInterrupt:
-        print("python -m planner forecast: stopped before any predictor had ended", file=sys.stderr)  # noqa: T201
-        return EXIT_INTERRUPTED
+        return interrupted(invocation, "stopped before any predictor had ended")
     if left_out := [name for name in names if name not in courses]:
         print(f"Stopped before these had ended: {', '.join(left_out)}", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import yaml
 from connectors.base import ConnectorError
 from connectors.kubernetes.errors import KubernetesError
 from planner.assembly import make_kubernetes_api
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED, Invocation
+from planner.cli import EXIT_FAILED, Invocation, failed, interrupted
 from planner.dgdr.base import read_base
 from planner.dgdr.controller.status import Phase
 from planner.dgdr.generate import from_profile
@@ -43,7 +42,6 @@ def run(invocation: Invocation) -> int:
         The exit code: 0; 1 if another try may help; 2 if none will; 130 if it was told to end.
     """
     settings, extras = invocation.settings, invocation.extras
-    name = f"python -m planner {invocation.name}"
     try:
         extras.output.mkdir(parents=True, exist_ok=True)
         with logging_to(
@@ -51,11 +49,9 @@ def run(invocation: Invocation) -> int:
         ):
             asyncio.run(_profile(invocation))
     except asyncio.CancelledError:
-        print(f"{name}: ended before it was done; temporary deployments are removed", file=sys.stderr)  # noqa: T201
-        return EXIT_INTERRUPTED
+        return interrupted(invocation, "ended before it was done; temporary deployments are removed")
     except KubernetesError as error:
-        print(f"{name}: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_FAILED
+        return failed(invocation, error, EXIT_FAILED)
     except (
         ConfigurationError,
         ConnectorError,
@@ -67,8 +63,7 @@ def run(invocation: Invocation) -> int:
         TrialError,
     ) as error:
         # The last line of its log is what the request is told.
-        print(f"{name}: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_CONFIGURATION
+        return failed(invocation, error)
     return 0
 
 
