@@ -12,6 +12,7 @@ from planner.dashboard.recorded import record_of
 from planner.report.database import HistoryError
 from planner.report.decision_log import DecisionLog, decision_files
 from planner.settings import Settings
+from planner.simulate.table import gpu_hours_text
 from tests.dashboard.conftest import as_json
 from tests.dashboard.day import OPTIONS, day_of_records
 
@@ -181,7 +182,7 @@ def test_a_simulation_shows_the_same_views(tmp_path, open_tab, picture):
     assert names == ["planner", "hpa", "static 2+2"]
     content = json.loads((tmp_path / "simulation.json").read_text(encoding="utf-8"))["runs"]
     assert tab.text("#now .reason") == content["planner"]["points"][-1]["reason"]
-    assert f"{content['planner']['score']['gpu_hours']:.1f}" in tab.text("#runs tbody tr")
+    assert gpu_hours_text(content["planner"]["score"]["gpu_hours"]) in tab.text("#runs tbody tr")
     picture(tab, "simulation-report")
     tab.page.get_by_role("button", name="hpa").click()
     assert tab.text("#now .reason") == content["hpa"]["points"][-1]["reason"]
