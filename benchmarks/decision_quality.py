@@ -197,7 +197,7 @@ def story_rows(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
 
 def attained(score: Score) -> tuple[str, str]:
     """The share within both targets, and its price."""
-    return f"{score.within_both:.2%}", f"{score.gpu_hours:.1f}"
+    return f"{score.within_both:.2%}", f"{score.gpu_hours:.2f}"
 
 
 def show(*rows: Sequence[str]) -> None:
