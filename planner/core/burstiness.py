@@ -8,7 +8,8 @@ from planner.core.observation import Observation
 from planner.core.windows import Window
 
 _WEIGHT = 0.05
-_LOWEST, _HIGHEST = 1.0, 1000.0
+# Chance makes independent requests look even at times: what is learnt has to go below 1 for its mean to be 1.
+_LOWEST, _HIGHEST = 0.1, 1000.0
 _MOST_IN_QUEUES = 20.0
 # One pair of windows says little, however far apart they are: a step of the load is no burst.
 _MOST_SEEN = 5.0
@@ -35,7 +36,12 @@ class Burstiness:
     @property
     def in_queues(self) -> float:
         """The ratio as far as queues feel it: a window is long against the time that requests may wait."""
-        return min(_MOST_IN_QUEUES, self.value)
+        return min(_MOST_IN_QUEUES, self.at_least)
+
+    @property
+    def at_least(self) -> float:
+        """The ratio, not below that of independent requests: nobody knows how even arrivals stay."""
+        return max(1.0, self.value)
 
     def learn(self, observation: Observation, second_moment: float) -> Burstiness:
         """The ratio after one more window; an unknown one breaks the row.

@@ -165,7 +165,8 @@ class Explanation:
         decode: How the decode target came about.
         warnings: What needs attention, a sentence each.
         sized_for: The load that the workers are for, where that is not the next interval's.
-        burstiness: Variance of what arrives within moments over that of independent requests, as learnt so far.
+        burstiness: Variance of what arrives within moments over that of independent requests, as learnt so far; chance
+            makes it less than 1 at times, which counts as 1.
         peak: The load that requests met in the last interval, over its mean load; 1 if it came evenly, or is unknown.
         blindness: Share of requests that seem to go to any worker rather than to a free one, as learnt so far.
     """

@@ -217,7 +217,7 @@ class Policy:
         seen = observation.requests_started
         if seen is None:
             return None
-        chance = 2 * math.sqrt(self._traffic.burstiness.value / max(1.0, seen))
+        chance = 2 * math.sqrt(self._traffic.burstiness.at_least / max(1.0, seen))
         certain = seen * max(0.0, 1 - chance) * self._demand.interval / observation.interval
         if forecast is None or not forecast.requests:
             return self._demand.plain(certain, observation.isl, observation.osl)

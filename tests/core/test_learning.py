@@ -44,6 +44,14 @@ class TestBurstiness:
     def test_poisson_arrivals_are_not_bursty(self):
         assert self.play(np.random.default_rng(1).poisson(200, 500)) < 1.6
 
+    def test_chance_makes_poisson_arrivals_no_burstier_than_they_are(self):
+        generator = np.random.default_rng(2)
+        learnt = [self.play(generator.poisson(200, 120)) for _ in range(60)]
+        assert np.mean(learnt) == pytest.approx(1.0, abs=0.06)
+
+    def test_queues_never_count_on_even_arrivals(self):
+        assert Burstiness(0.4).in_queues == Burstiness(0.4).at_least == 1.0
+
     def test_arrivals_in_batches_are(self):
         assert self.play(10 * np.random.default_rng(1).poisson(20, 500)) == pytest.approx(10, rel=0.4)
 
