@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,7 +43,8 @@ class Windows:
         """The load that requests met over the interval's mean load, 1 or more; None if too few windows are known.
 
         A request in a busy window meets more load than the interval had on average: over all requests, the mean square
-        of the windows' loads over the square of their mean, less what chance makes of independent requests.
+        of the windows' loads over the square of their mean, less what chance makes of independent requests, and its
+        standard error: few requests are never spread evenly.
 
         Args:
             interval: The interval that ends now, and whose windows were added.
@@ -60,7 +62,9 @@ class Windows:
             return None
         met = sum(window.tokens**2 / window.length_s for window in windows) / tokens
         chance = isl * second_moment * sum(window.requests / window.length_s for window in windows) / arrivals
-        return max(1.0, (met - chance) * length_s / tokens)
+        # The variance of few windows is uncertain itself: by this standard error, if it is that of normal variables.
+        doubt = chance * math.sqrt(2 / (len(windows) - 1))
+        return max(1.0, (met - chance - doubt) * length_s / tokens)
 
     def _with_rest(self, interval: Window) -> list[Window]:
         """The windows, and what came after the last of them."""

@@ -26,14 +26,16 @@ class TestWindows:
     def test_even_windows_have_no_peak(self):
         assert peak([200.0] * 6) == 1.0
 
-    def test_chance_is_no_peak(self):
+    @pytest.mark.parametrize("requests", [2, 5, 50])
+    def test_chance_is_no_peak(self, requests):
         generator = np.random.default_rng(1)
-        assert np.mean([peak(generator.poisson(50, 6).astype(float)) for _ in range(200)]) < 1.02
+        found = [peak(generator.poisson(requests, 6).astype(float)) for _ in range(2000)]
+        assert np.mean(found) < 1 + 0.11 / requests
 
     def test_requests_of_a_clump_meet_its_rate(self):
         # 600 of 680 requests come within one of six windows: nearly all meet 60/s, where the mean is 11.3/s.
-        met = (600**2 + 5 * 16**2) / 680 - 1
-        assert peak([16.0, 16.0, 600.0, 16.0, 16.0, 16.0]) == pytest.approx(met / (680 / 6), rel=1e-6)
+        met = (600**2 + 5 * 16**2) / 680
+        assert peak([16.0, 16.0, 600.0, 16.0, 16.0, 16.0]) == pytest.approx(met / (680 / 6), rel=0.005)
 
     def test_what_came_after_the_last_window_counts(self):
         assert peak([20.0, 20.0, 20.0, 20.0, 20.0, 400.0]) > 3
