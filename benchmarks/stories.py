@@ -108,10 +108,9 @@ def _stories() -> Iterator[Story]:
     yield Story(part="percentile", pattern=queue, settings={"ttft": 200})
     yield Story(
         part="mixture",
-        pattern=load("sinusoid", 2.5, 30, period_s=1800.0, isl=6000.0, duration_s=3600.0),
+        pattern=load("diurnal", 2.5, 30, period_s=5400.0, isl=6000.0, duration_s=5400.0),
         settings={"ttft": 800, "worker_startup": 120},
-        attains=0.98,
-        over_bound=2.8,
+        attains=0.99,
     )
     yield Story(part="look-ahead", pattern=ramp, settings={"worker_startup": 180})
     yield Story(part="backlog", pattern=load("step", 30, 45, period_s=910.0, duration_s=1500.0), attains=0.85)
