@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 
 from connectors.base import Connector, WorkerCounts
 from planner.clock import Clock
-from planner.core.decision import Action, Decision
+from planner.core.decision import Action, Decision, Explanation
 from planner.core.observation import Observation
 from planner.daemon.handover import Handover
 from planner.daemon.lookout import Lookout
@@ -21,6 +22,8 @@ from planner.sources.base import Source
 from planner.tracing import Tracing, decided_attributes, seen_attributes
 
 log = get_logger("planner.daemon")
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 class Adjuster:
@@ -54,6 +57,7 @@ class Adjuster:
         self._history = history
         self._tracing = tracing
         self._last_counts = WorkerCounts()
+        self._warned: frozenset[str] = frozenset()
 
     async def adjust(self) -> Record:
         """Look at the last interval, learn from it, decide, and hand the decision over."""
@@ -73,8 +77,19 @@ class Adjuster:
             whole.note(action=decision.action.value, reason=decision.explanation.reason, record=record.id)
         self.adjusted = True
         self._metrics.ended(record)
+        self._warn(decision.explanation)
         _tell(record)
         return record
+
+    def _warn(self, why: Explanation) -> None:
+        """Log what has become worth a warning; it stands in every record for as long as it lasts."""
+        found = {_NUMBER.sub("", warning): warning for warning in why.warnings}
+        for kind, warning in found.items():
+            if kind not in self._warned:
+                log.warning(warning)
+        # Where nothing was sized, nothing is known of targets: what was out of reach may still be.
+        sized = why.decode.required is not None
+        self._warned = frozenset(found) if sized else self._warned.union(found)
 
     async def react(self, span_s: float) -> Decision:
         """Look at the last ``span_s`` seconds, and raise the targets if they are too low for what comes in."""
@@ -156,8 +171,6 @@ def _counts(observation: Observation) -> WorkerCounts:
 def _tell(record: Record) -> None:
     """Log how an adjustment ended."""
     decision, why, applied = record.decision, record.decision.explanation, record.applied
-    for warning in why.warnings:
-        log.warning(warning)
     if applied is not None and applied.overdue:
         log.warning("an earlier decision was never acknowledged", detail=applied.detail)
     if decision.action is Action.HOLD:

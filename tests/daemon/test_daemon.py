@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -182,6 +183,18 @@ async def test_reload_takes_what_can_change_and_names_the_rest(make_daemon, unus
         for record in caplog.records
         if hasattr(record, "options")
     )
+
+
+async def test_what_is_out_of_reach_is_said_once_and_again_when_it_comes_back(make_daemon, caplog):
+    async def long_prompts():
+        return dataclasses.replace(await source.observe(60), isl=60_000.0 + 100 * len(caplog.records))
+
+    story = [long_prompts, 60] * 4 + [None, long_prompts, 60, 0, 60, 60, 60, 60, long_prompts, 60, 60]
+    daemon = make_daemon(story, rounds=13)
+    source = daemon.source
+    decisions = await run(daemon)
+    said = [record.message for record in caplog.records if "is infeasible" in record.message]
+    assert sum("is infeasible" in "".join(decision.explanation.warnings) for decision in decisions) > len(said) == 2
 
 
 async def test_a_reload_of_bad_settings_changes_nothing(make_daemon):
