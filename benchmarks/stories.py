@@ -118,8 +118,9 @@ def _stories() -> Iterator[Story]:
     yield Story(part="queue", pattern=queue, settings={"ttft": 200})
     yield Story(
         part="headroom in decode",
-        pattern=steady(2, isl=8000.0, osl=300.0, duration_s=1800.0),
-        settings={"ttft": 1000, "itl": 6},
+        pattern=steady(3, isl=8000.0, osl=300.0, duration_s=1800.0),
+        settings={"ttft": 1000, "itl": 6.5},
+        attains=0.975,
     )
     yield Story(
         part="split of a budget",

@@ -210,6 +210,7 @@ class Policy:
         for pool, target in zip((self._prefill, self._decode), raised, strict=True):
             if target is not None:
                 pool.window.remember(time, target)
+                pool.window.ask_back(time, self._patience_s)
         return raised[0], raised[1]
 
     def _seen_load(self, observation: Observation, forecast: LoadForecast | None) -> LoadForecast | None:

@@ -69,7 +69,7 @@ _MOST_HOPELESS = 0.05
 # of a single queue are set against it.
 _MOST_FOR_BLINDNESS = 2.0
 # Workers are not moved from one pool to the other for fewer requests than this share.
-_WORTH_MOVING = 0.01
+_WORTH_MOVING = 0.05
 # Share of the expected load that comes at least.
 _LEAST = 0.05
 # Latency, queue and all, is worked out at so many batch sizes.

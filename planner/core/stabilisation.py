@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+
+# What is asked back within so many windows was given up too soon: for so many more, a pool is known to swing.
+_TOO_SOON, _KNOWN_FOR = 5, 20
+# A swing is what its needs of so many windows differ by, if that is at most this share of the need, or a worker.
+_SWING_WINDOWS, _SWING = 3, 0.2
 
 
 class ScaleDownWindow:
     """Remembers what was needed and holds a pool at the highest need of the last while.
 
     Until a whole window has been watched it cannot know that highest need, and holds a pool where it is: a planner
-    that has just started takes nothing away.
+    that has just started takes nothing away. A pool that asks back what it has just given up swings on noise: it is
+    held at the top of its swing, as long as that is small, for several windows.
     """
 
     def __init__(self) -> None:
         self._needs: deque[tuple[float, int]] = deque()
         self._watching_since: float | None = None
+        self._given_up = self._swings_until = -math.inf
 
     def settle(self, time: float, window_s: float, need: int, previous: int | None, keep: int | None = None) -> int:
         """The workers to run now.
@@ -33,13 +41,32 @@ class ScaleDownWindow:
         if self._watching_since is None:
             self._watching_since = time
         self._needs.append((time, need if keep is None else keep))
-        while self._needs[0][0] < time - window_s:
+        while self._needs[0][0] < time - _SWING_WINDOWS * window_s:
             self._needs.popleft()
         if previous is None or need >= previous:
+            if previous is not None and need > previous:
+                self.ask_back(time, window_s)
             return need
         if time - self._watching_since < window_s:
             return previous
-        return min(previous, max(past for _, past in self._needs))
+        settled = min(previous, max(self._highest(time - window_s), self._top_of_swing(time, need)))
+        if settled < previous:
+            self._given_up = time
+        return settled
+
+    def ask_back(self, time: float, window_s: float) -> None:
+        """Take note that more workers are asked for, perhaps again."""
+        if time - self._given_up <= _TOO_SOON * window_s:
+            self._swings_until = time + _KNOWN_FOR * window_s
+
+    def _highest(self, since: float) -> int:
+        return max((past for time, past in self._needs if time >= since), default=0)
+
+    def _top_of_swing(self, time: float, need: int) -> int:
+        """The highest need of several windows, if the pool is known to swing about that far; else 0."""
+        top = self._highest(-math.inf)
+        swings = time < self._swings_until and top <= need + math.ceil(_SWING * need)
+        return top if swings else 0
 
     def remember(self, time: float, need: int) -> None:
         """Take in a need that arose between two settlements, or before a restart."""

@@ -37,6 +37,31 @@ def test_patience_adds_nothing():
     assert window.settle(660, 600, 2, 4) == 4
 
 
+def changes(settled):
+    return sum(one != other for one, other in itertools.pairwise(settled))
+
+
+def test_a_pool_that_swings_on_noise_is_held_at_the_top_of_its_swing():
+    needs = [7 if index % 5 == 0 else 6 for index in range(120)]
+    assert changes(settle_all(120, needs)) <= 10
+
+
+def test_a_reaction_may_be_what_asks_back():
+    window = ScaleDownWindow()
+    for index, need in enumerate([7, 6, 6, 6]):
+        settled = window.settle(60.0 * index, 120, need, 7)
+    assert settled == 6
+    window.remember(210, 7)
+    window.ask_back(210, 120)
+    held = [window.settle(60.0 * index, 120, 6, 7) for index in range(4, 11)]
+    assert held == [7, 7, 7, 7, 7, 7, 6]
+
+
+def test_a_load_that_falls_is_followed_whatever_was_asked_back():
+    needs = [6, 7, 6, 6, 6, 7, *range(20, 5, -1)]
+    assert settle_all(120, needs)[-1] == 8
+
+
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.sampled_from([0, 60, 130, 300]))
 def test_never_below_the_need(needs, window_s):
     assert all(settled >= need for settled, need in zip(settle_all(window_s, needs), needs, strict=True))
