@@ -101,12 +101,11 @@ class Conditions:
     def world(self, settings: Settings) -> World:
         """The world of an entry with these settings."""
         profile = load_profile(settings)
-        reaction_s = settings.reaction_interval_s
         return World(
             engines=slower(profile, ttft=self.ttft_factor, itl=self.itl_factor),
             targets=Targets(ttft_ms=settings.ttft, itl_ms=settings.itl),
             interval_s=settings.adjustment_interval,
-            reactions=max(1, round(settings.adjustment_interval / reaction_s)) if reaction_s else 1,
+            reactions=_looks(settings),
             startup_s=settings.worker_startup,
             startup_cv=self.startup_cv,
             initial=self.initial,
@@ -115,6 +114,12 @@ class Conditions:
             missing_reads=self.missing_reads,
             seed=self.seed,
         )
+
+
+def _looks(settings: Settings) -> int:
+    """How often the load is looked at in an interval: once for each reaction, and for the adjustment."""
+    reaction_s = settings.reaction_interval_s
+    return max(1, round(settings.adjustment_interval / reaction_s)) if reaction_s else 1
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -144,7 +149,8 @@ def decider(entry: Entry, load: Load) -> Decider:
         case "hpa":
             return Reactive(Targets(ttft_ms=settings.ttft, itl_ms=settings.itl), limits_of(settings))
         case "clairvoyant":
-            return Planner(settings, predictors=foresee(load.arrivals(), settings.adjustment_interval))
+            known = foresee(load.arrivals(), settings.adjustment_interval, _looks(settings))
+            return Planner(settings, predictors=known)
         case _:
             return entry.planner(settings)
 

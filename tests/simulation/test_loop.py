@@ -156,6 +156,14 @@ def test_who_knows_the_arrivals_spends_less(profile):
     assert informed.gpu_hours < plain.gpu_hours
 
 
+def test_who_knows_the_arrivals_knows_how_they_come_within_an_interval():
+    """Sixty requests in ten seconds meet nearly six times the load that they are in a minute."""
+    clump = [Arrival(100.0 + time / 6, 1000, 100) for time in range(60)]
+    by_minute, by_look = foresee(clump, 60.0).input_tokens, foresee(clump, 60.0, 6).input_tokens
+    assert [by_minute.forecast(step).mean for step in (1, 2)] == [0, 60_000]
+    assert [by_look.forecast(step).mean for step in (1, 2)] == pytest.approx([0, 6 * 60_000], rel=0.03)
+
+
 def test_an_autoscaler_that_chases_a_target_out_of_reach_stops_at_its_maximum():
     impossible = Reactive(TARGETS, LIMITS, maximum=40)
     workers = Workers(ready=2)
