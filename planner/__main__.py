@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
-from planner.cli import EXIT_BAD_CONFIGURATION, parse, show_config
+from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation, failed, parse, show_config
 from planner.settings import ConfigurationError
 
 
@@ -17,10 +18,31 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"python -m planner: error: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_BAD_CONFIGURATION
+    try:
+        code = _carry_out(invocation)
+        # What is left of it, while an error can still be told.
+        print(end="", flush=True)  # noqa: T201
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        return _unprinted(invocation, error)
+    return code
+
+
+def _carry_out(invocation: Invocation) -> int:
     if invocation.print_config:
         print(show_config(invocation))  # noqa: T201
         return 0
     return invocation.command.load()(invocation)
+
+
+def _unprinted(invocation: Invocation, error: OSError) -> int:
+    """Tell that standard output takes no more; whoever closed a pipe knows."""
+    # Python would try once more at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        return EXIT_FAILED
+    return failed(invocation, OSError(f"output cannot be written: {error.strerror}"), EXIT_FAILED)
 
 
 if __name__ == "__main__":

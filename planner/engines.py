@@ -32,8 +32,8 @@ def load_profile(settings: Settings) -> EngineProfile:
 
 def _two_engines(profile: EngineProfile) -> str:
     return (
-        f"With --mode agg one engine serves both phases, but the profile's prefill data are of an engine with "
-        f"{profile.prefill.gpus} GPUs and its decode data of one with {profile.decode.gpus}: a worker is taken to have "
-        f"{profile.decode.gpus} GPUs and the latencies of both; profile the engine in both roles, or choose rows "
-        "of the same one with --prefill-profile-select and --decode-profile-select"
+        f"With --mode agg one engine serves both phases, but the profile's prefill and decode data are of "
+        f"engines that differ in GPUs, {profile.prefill.gpus} and {profile.decode.gpus}: a worker is taken to have as "
+        "many as the latter and the latencies of both; profile the engine in both roles, or choose rows of the same "
+        "one with --prefill-profile-select and --decode-profile-select"
     )

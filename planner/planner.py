@@ -250,7 +250,8 @@ class Planner:
         profiled = self.profile.prefill.gpus, self.profile.decode.gpus
         named = zip(("prefill", "decode"), self._deployed_gpus, self.engine_gpus, profiled, strict=True)
         return [
-            f"a deployed {role} worker has {deployed} GPUs, but {used} are reckoned with and the profile is of {known}"
+            f"a deployed {role} worker has {deployed} GPU{'s' * (deployed != 1)}, but the planner "
+            f"reckons with {used} and the profile is of {known}"
             for role, deployed, used, known in named
             if deployed is not None and (deployed != used or deployed != known)
         ]

@@ -68,8 +68,8 @@ def check_decode(raw: DecodeData, gpus: int, max_num_seqs: int | None) -> Iterat
 def _check_gpus(raw: RawData, derived: str, column: str, ratio: float, gpus: int) -> Iterator[str]:
     if abs(ratio / gpus - 1) > _TOLERANCE * 2:
         yield (
-            f"{raw.file}: {derived} is {ratio:.2f} times {column}, which speaks of engines with {max(1, round(ratio))} "
-            f"GPUs; {gpus} are configured. Throughput is derived from the latencies"
+            f"{raw.file}: {derived} is {ratio:.2f} times {column}, which speaks of engines with "
+            f"{_gpus(max(1, round(ratio)))}, not {gpus} as configured. Throughput is derived from the latencies"
         )
 
 
@@ -83,6 +83,10 @@ def check_gpus(role: str, engine: Engine, configured: int) -> Iterator[str]:
     """
     if engine.gpus is not None and engine.gpus != configured:
         yield (
-            f"the {role} profile was made with {engine.gpus} GPUs an engine, {configured} are configured: leave "
+            f"the {role} profile was made with {_gpus(engine.gpus)} an engine, not {configured} as configured: leave "
             f"--{role}-engine-num-gpu out, set it to {engine.gpus}, or profile the deployed engine"
         )
+
+
+def _gpus(number: int) -> str:
+    return f"{number} GPU{'s' * (number != 1)}"

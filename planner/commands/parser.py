@@ -51,7 +51,7 @@ def _description(command: Command) -> str:
             COMMANDS
         )
     text = command.summary[0].upper() + command.summary[1:] + "."
-    return f"{text}\n\n{_listed(command.below)}" if command.below else text
+    return "\n\n".join(filter(None, (text, command.note, _listed(command.below) if command.below else "")))
 
 
 def _width() -> int:

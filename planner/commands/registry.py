@@ -36,6 +36,7 @@ class Command:
             a command that only has others below it.
         add_flags: Declares the flags that it has beside the settings; their names are no settings' names.
         title: Heading of those flags in its help.
+        note: What else its help says.
         groups: The groups of settings that are flags of it.
         below: The commands below it: ``profile`` has ``profile show``.
     """
@@ -45,6 +46,7 @@ class Command:
     target: str = ""
     add_flags: Callable[[Group], None] | None = None
     title: str = "Options of this command"
+    note: str = ""
     groups: tuple[type[OptionGroup], ...] = GROUPS
     below: tuple[Command, ...] = ()
 
@@ -54,6 +56,12 @@ class Command:
         carry_out: Callable[[Any], int] = getattr(import_module(module), function)
         return carry_out
 
+
+_ALL_FLAGS = (
+    "It takes every flag of the planner itself, so that a configuration can be tried as it stands. Where\n"
+    "numbers come from, where decisions go and what is reported do not matter to it: these flags, such as\n"
+    "--no-operation, have no effect."
+)
 
 RUN = Command(name="run", summary="observe, decide and scale until stopped (the default)", target="planner.service:run")
 PROFILE_COMMANDS: tuple[Command, ...] = (
@@ -160,6 +168,7 @@ COMMANDS: tuple[Command, ...] = (
         target="planner.simulate.command:simulate",
         add_flags=simulate.add_flags,
         title="Simulation",
+        note=_ALL_FLAGS,
     ),
     Command(
         name="forecast",
@@ -167,6 +176,7 @@ COMMANDS: tuple[Command, ...] = (
         target="planner.simulate.forecast:forecast",
         add_flags=forecast.add_flags,
         title="Backtest",
+        note=_ALL_FLAGS,
     ),
     Command(
         name="history",

@@ -17,7 +17,8 @@ class Workers:
 
     Attributes:
         ready: Workers that serve requests.
-        pending: Workers that were asked for and do not serve yet.
+        pending: Workers that were asked for and do not serve yet, from the moment they are asked for, even if nothing
+            has been begun: who is neither ready nor pending is missing, and asked for again.
         draining: Workers that finish what they have and take nothing new.
     """
 

@@ -92,10 +92,12 @@ class DecisionOptions(OptionGroup):
         least = self.min_endpoint * (prefill_gpus + decode_gpus)
         if self.max_gpu_budget == NO_BUDGET or self.max_gpu_budget >= least:
             return None
+        engines = f"of each pool with {prefill_gpus} + {decode_gpus} GPUs"
+        if not prefill_gpus:
+            engines = f"of {decode_gpus} GPU{'s' * (decode_gpus != 1)}"
         return (
             f"--max-gpu-budget {self.max_gpu_budget} cannot hold the minimum: --min-endpoint {self.min_endpoint} "
-            f"{f'of each pool with {prefill_gpus} + ' if prefill_gpus else 'of '}{decode_gpus} GPUs an engine take "
-            f"{least} GPUs; raise the budget to at least {least} or lower --min-endpoint"
+            f"{engines} an engine take {least} GPUs; raise the budget to at least {least} or lower --min-endpoint"
         )
 
     @property

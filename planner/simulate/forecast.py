@@ -95,15 +95,16 @@ def _read(invocation: Invocation, horizons: Sequence[int], console: Console) -> 
     if recorded.trace and recorded.trace.complaint:
         console.print(f"Note: {recorded.trace.complaint}", style="yellow", soft_wrap=True)
     least = horizons[-1] + _LEAST_JUDGED
+    length = f"{recorded.intervals} interval{'s' * (recorded.intervals != 1)} of {interval_s:g} s"
     if recorded.intervals < least:
         raise TraceError(
-            f"{extras.trace}: {recorded.intervals} whole intervals of {interval_s:g} s (--adjustment-interval) are too "
-            f"few to judge forecasts {horizons[-1]} ahead, which takes {least} or more: give a longer trace or a "
-            "shorter interval; timestamps of JSON lines are in ms"
+            f"{extras.trace} has {length} (--adjustment-interval), too few to judge forecasts {horizons[-1]} ahead, "
+            f"which takes {least} or more: give a longer trace or a shorter interval; timestamps of JSON lines are in "
+            "ms"
         )
     if not any(recorded.values["requests"]):
-        raise TraceError(f"{extras.trace}: nothing arrives in {recorded.intervals} intervals of {interval_s:g} s")
-    console.print(f"{recorded.intervals} intervals of {interval_s:g} s")
+        raise TraceError(f"{extras.trace}: nothing arrives in {length}")
+    console.print(length)
     return recorded
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,31 @@ PATIENCE_S = 20.0
 def run(*arguments, **options):
     command = [sys.executable, "-m", "planner", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, **options)
+
+
+PRINTING = (("--print-config",), ("profile", "show", "--profile-results-dir", str(sample_profile_dir())))
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_output_that_cannot_be_written_is_told(words):
+    command = [sys.executable, "-m", "planner", *words]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith(": error: output cannot be written: No space left on device\n")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_whoever_closed_the_pipe_is_told_nothing(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "planner", *words]
+    with os.fdopen(writing, "w") as closed:
+        ended = subprocess.run(
+            command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 @pytest.fixture

@@ -251,7 +251,7 @@ class TestPlanner:
         assert decision.explanation.decode.bound_by is Bound.BUDGET
 
     def test_a_budget_below_one_worker_is_refused(self):
-        with pytest.raises(ValueError, match="--min-endpoint 4 of 1 GPUs an engine take 4 GPUs"):
+        with pytest.raises(ValueError, match="--min-endpoint 4 of 1 GPU an engine take 4 GPUs"):
             make(max_gpu_budget=3, min_endpoint=4)
 
     def test_slower_engines_are_learnt_from_both_latencies(self):

@@ -151,7 +151,7 @@ def test_meta_json_tells_max_num_seqs_and_gpus(data, write, load):
     assert loaded.decode.max_num_seqs == 600
     assert loaded.decode.kv_capacity(10) == 600
     (warning,) = [text for text in loaded.warnings if "--decode-engine-num-gpu" in text]
-    assert "made with 2 GPUs an engine, 1 are configured" in warning
+    assert "made with 2 GPUs an engine, not 1 as configured" in warning
     (folder / "meta.json").write_text("[]")
     with pytest.raises(ProfileError, match=r"meta.json holds a list"):
         load(folder)

@@ -16,8 +16,8 @@ def warned(loaded, *texts):
 
 def test_gpu_counts_that_do_not_fit_the_throughput(data, write, load):
     loaded = load(write(data), prefill_gpus=2, decode_gpus=4)
-    warned(loaded, "ISL over TTFT is 1.00 times", "engines with 1 GPUs; 2 are configured")
-    warned(loaded, "sequences over ITL is 1.00 times", "4 are configured")
+    warned(loaded, "ISL over TTFT is 1.00 times", "engines with 1 GPU, not 2 as configured")
+    warned(loaded, "sequences over ITL is 1.00 times", "not 4 as configured")
     assert loaded.prefill.throughput_per_gpu(3000) == pytest.approx(3000 / 80.2 * 1000 / 2, rel=0.01)
 
 

@@ -312,7 +312,7 @@ def test_a_backtest_prints_a_table_and_leaves_a_plot(trace, tmp_path):
         (["--horizons", "0"], "expected whole numbers from 1 to 100"),
         (
             ["--adjustment-interval", 600, "--duration", 6000],
-            "10 whole intervals of 600 s (--adjustment-interval) are too few",
+            "10 intervals of 600 s (--adjustment-interval), too few",
         ),
         (["--adjustment-interval", 60], "600 s long, from which no intervals of 60 s can be made"),
         (["--adjustment-interval", 900], "give --adjustment-interval 1200"),
