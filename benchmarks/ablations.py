@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from planner.core.aggregated import AggregatedSloSizing
-from planner.core.budget import Limits
 from planner.core.decision import Decision
 from planner.core.demand import LoadPredictors
 from planner.core.observation import Observation, Workers
-from planner.core.sizing import Requirement, Task
+from planner.core.sizing import Requirement, Sizing, Task
 from planner.core.slo import SloSizing
 from planner.engines import load_profile
 from planner.forecasting import LoadSeries
@@ -127,11 +126,7 @@ class _AllAlike(SloSizing):
 class _Proportional(SloSizing):
     """Cuts both pools in proportion when the budget is too small."""
 
-    def split(
-        self, task: Task, limits: Limits, needs: tuple[int, int], previous: tuple[int | None, int | None]
-    ) -> tuple[int, int]:
-        del task, previous
-        return limits.cut_to_budget(*needs)
+    split = Sizing.split
 
 
 class _Chasing(SloSizing):

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from planner.core.budget import Limits
+from planner.core.correction import HIGHEST, LOWEST
 from planner.core.expectation import decode_concurrency, expected_itl_ms, expected_ttft_ms
 from planner.core.interruption import Interrupted
 from planner.core.lengths import LengthShape
 from planner.core.observation import Observation
 from planner.core.queueing import WaitTail, averaged, normal_beyond, overlap
-from planner.core.sizing import Corrections, Requirement, Situation, Spread, Targets, Task
-from planner.core.slo import FASTEST, SLOWEST, Case, SloSizing, first_that
+from planner.core.search import first_that, where_reached
+from planner.core.sizing import Corrections, Requirement, Situation, Sizing, Spread, Task
+from planner.core.slo import Case, SloSizing
 from planner.core.throughput import ThroughputSizing
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ _ROUNDING = 1e-9
 
 class AggregatedSloSizing(SloSizing):
     """The fewest workers with which the share of requests that meet both targets reaches a percentile."""
+
+    # One pool shares its budget with nobody, and its requests are taken to find free workers.
+    split = Sizing.split
+    late_by_dispatch = Sizing.late_by_dispatch
 
     def __init__(self, profile: EngineProfile, percentile: float | None, step_tokens: int) -> None:
         """Prepare.
@@ -59,13 +64,6 @@ class AggregatedSloSizing(SloSizing):
             warnings=_warnings(self.profile, task, case.prefill_feasible, case.decode_feasible),
         )
 
-    def split(
-        self, task: Task, limits: Limits, needs: tuple[int, int], previous: tuple[int | None, int | None]
-    ) -> tuple[int, int]:
-        """As many as the budget holds."""
-        del task, previous
-        return limits.cut_to_budget(*needs)
-
     def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
         """How much slower prefill seems than its profile: the factor that explains the mean TTFT, waiting included."""
         rate, workers, batch = observation.request_rate_rps, observation.decode, decode_concurrency(observation)
@@ -76,22 +74,14 @@ class AggregatedSloSizing(SloSizing):
         context = observation.isl + observation.osl / 2
         step_s = self.profile.decode.itl_ms(max(1.0, batch), context) / 1000 * min(1.0, batch)
         peaks = _peaks(self.prefill_work(observation.isl, 1.0, situation).spread, situation)
-        low, high = math.log(FASTEST), math.log(SLOWEST)
-        for _ in range(12):
-            middle = (low + high) / 2
-            work = self.prefill_work(observation.isl, math.exp(middle), situation)
-            service_s = work.service_s + step_s * observation.isl / self.step_tokens
-            if _mean_ttft_s(service_s, work.variability, workers.ready, rate, peaks) * 1000 < observation.ttft_ms:
-                low = middle
-            else:
-                high = middle
-        return math.exp((low + high) / 2)
+        isl, ready = observation.isl, workers.ready
 
-    def late_by_dispatch(
-        self, observation: Observation, targets: Targets, slowness: float, situation: Situation
-    ) -> None:
-        """Requests are taken to find free workers."""
-        del observation, targets, slowness, situation
+        def mean_ttft_ms(slowness: float) -> float:
+            work = self.prefill_work(isl, slowness, situation)
+            service_s = work.service_s + step_s * isl / self.step_tokens
+            return _mean_ttft_s(service_s, work.variability, ready, rate, peaks) * 1000
+
+        return where_reached(mean_ttft_ms, observation.ttft_ms, LOWEST, HIGHEST)
 
     def expected_itl_ms(self, observation: Observation, corrections: Corrections, situation: Situation) -> float | None:
         """ITL of a worker that prefills what arrives besides, milliseconds; None if it cannot be told."""

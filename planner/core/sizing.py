@@ -126,13 +126,16 @@ class Sizing(Protocol):
     ) -> tuple[int, int]:
         """The workers to have when the budget cannot hold ``needs``; at least the minimum of each pool.
 
+        A rule that knows nothing better has both in proportion, as far as whole workers allow.
+
         Args:
             task: What the workers are for.
             limits: The budget, among others.
             needs: Workers wanted.
             previous: Workers asked for before; None where unknown. They are not moved about for nothing.
         """
-        ...
+        del task, previous
+        return limits.cut_to_budget(*needs)
 
     def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
         """Observed over expected TTFT, as this rule expects it; None if it cannot be told."""
@@ -152,7 +155,8 @@ class Sizing(Protocol):
         Returns:
             The share if all wait in one queue, and that if each worker has a queue of its own, chosen blindly.
         """
-        ...
+        del observation, targets, slowness, situation
+        return None
 
     def expected_itl_ms(self, observation: Observation, corrections: Corrections, situation: Situation) -> float | None:
         """ITL that the profile gives for what was observed, milliseconds; None if it cannot be told."""

@@ -6,57 +6,28 @@ meet their targets is worked out for every number of workers and over everything
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from statistics import NormalDist
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from planner.core.budget import Limits
-from planner.core.decision import Band
+from planner.core.correction import HIGHEST, LOWEST
+from planner.core.curve import DecodeCurve
 from planner.core.dispatch import Waits
 from planner.core.expectation import expected_itl_ms
 from planner.core.observation import Observation
+from planner.core.outcomes import OUTCOMES
 from planner.core.queueing import normal_beyond
+from planner.core.search import first_that, where_reached
 from planner.core.sizing import Corrections, Requirement, Situation, Targets, Task, infeasible_itl, infeasible_ttft
 
 if TYPE_CHECKING:
     from profiles import EngineProfile
 
-_NORMAL = NormalDist()
-# What the load may be around its forecast is looked at in classes that get the narrower the heavier it is.
-_CLASSES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.86, 0.9, 0.93, 0.95, 0.97, 0.985, 0.994, 0.998, 1.0)
-# The classes from here on are the tail.
-_TAIL_FROM = 0.9
-
-
-class _Class(NamedTuple):
-    """A class of outcomes: its probability, and the mean of a standard normal and a standard exponential tail in it."""
-
-    weight: float
-    normal: float
-    tail: float | None
-
-
-def _classes(edges: Sequence[float]) -> tuple[_Class, ...]:
-    heights = [0.0 if edge in (0.0, 1.0) else _NORMAL.pdf(_NORMAL.inv_cdf(edge)) for edge in edges]
-    # Integral of the exponential distribution's quantiles, from the edge on.
-    beyond = [(1 - edge) / (1 - _TAIL_FROM) for edge in edges]
-    tails = [(1 - _TAIL_FROM) * share * (1 - math.log(share)) if share > 0 else 0.0 for share in beyond]
-    found = []
-    for index, (low, high) in enumerate(itertools.pairwise(edges)):
-        tail = (tails[index] - tails[index + 1]) / (high - low) if low >= _TAIL_FROM else None
-        found.append(_Class(high - low, (heights[index] - heights[index + 1]) / (high - low), tail))
-    return tuple(found)
-
-
-_NODES = _classes(_CLASSES)
-_Z90 = 1.2815516
-SLOWEST, FASTEST = 5.0, 0.2
 # A target that most requests cannot meet even on an idle engine is none to size for.
 _MOST = 0.5
 # Context lengths and lengths within two percent of each other are taken alike, so that answers can be kept.
@@ -70,10 +41,6 @@ _MOST_HOPELESS = 0.05
 _MOST_FOR_BLINDNESS = 2.0
 # Workers are not moved from one pool to the other for fewer requests than this share.
 _WORTH_MOVING = 0.05
-# Share of the expected load that comes at least.
-_LEAST = 0.05
-# Latency, queue and all, is worked out at so many batch sizes.
-_GRID = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,43 +50,6 @@ class _Prefill:
     spread: tuple[tuple[float, float], ...]
     service_s: float
     variability: float
-
-
-class _DecodeCurve:
-    """Batches of a decode engine at one context length."""
-
-    def __init__(self, profile: EngineProfile, context_length: float) -> None:
-        capacity = profile.decode.kv_capacity(context_length)
-        sizes = np.unique(np.concatenate([np.arange(1, min(capacity, 12) + 1), np.geomspace(1, capacity, _GRID)]))
-        self.sizes = sizes
-        self.itl_s = np.array([profile.decode.itl_ms(float(size), context_length) for size in sizes]) / 1000
-        # A batch that is slower than a larger one is a dip in the data, not something to rely on.
-        self.tokens_rps = np.maximum.accumulate(sizes / self.itl_s)
-
-    def within(self, itl_s: float) -> float:
-        """The largest batch whose ITL, and that of every smaller one, is at most ``itl_s``; 0 if there is none."""
-        meets = np.maximum.accumulate(self.itl_s) <= itl_s
-        if not meets[0]:
-            return 0.0
-        if meets[-1]:
-            return float(self.sizes[-1])
-        last = int(np.argmin(meets)) - 1
-        low, high = self.itl_s[last], self.itl_s[last + 1]
-        return float(self.sizes[last] + (self.sizes[last + 1] - self.sizes[last]) * (itl_s - low) / (high - low))
-
-    def batch_at(self, tokens_rps: float) -> float:
-        """The batch that makes so many tokens per second; infinite if none does."""
-        if tokens_rps > self.tokens_rps[-1]:
-            return math.inf
-        if tokens_rps <= self.tokens_rps[0]:
-            return float(tokens_rps / self.tokens_rps[0])
-        return float(np.interp(tokens_rps, self.tokens_rps, self.sizes))
-
-    def elasticity(self, batch: float) -> float:
-        """By how many percent ITL grows when the batch grows by one; between 0 and 0.9."""
-        low, high = max(1.0, 0.9 * batch), max(1.0, 1.1 * batch) + 1e-6
-        itl_low, itl_high = np.interp([low, high], self.sizes, self.itl_s)
-        return float(min(0.9, max(0.0, math.log(itl_high / itl_low) / math.log(high / low)))) if high > low else 0.0
 
 
 class SloSizing:
@@ -137,7 +67,7 @@ class SloSizing:
         self._profile = profile
         self._wanted = None if percentile is None else percentile / 100
         self._ttft_s = lru_cache(maxsize=4096)(lambda grain: profile.prefill.ttft_ms(math.exp(grain / _GRAIN)) / 1000)
-        self._curve = lru_cache(maxsize=64)(lambda grain: _DecodeCurve(profile, math.exp(grain / _GRAIN)))
+        self._curve = lru_cache(maxsize=64)(lambda grain: DecodeCurve(profile, math.exp(grain / _GRAIN)))
 
     def required(self, task: Task) -> Requirement:
         """The workers with which the load meets the targets as often as wanted."""
@@ -175,15 +105,13 @@ class SloSizing:
         rate, workers = observation.request_rate_rps, observation.prefill
         if not (rate and observation.isl and observation.ttft_ms and workers and workers.ready):
             return None
-        low, high = math.log(FASTEST), math.log(SLOWEST)
-        for _ in range(12):
-            middle = (low + high) / 2
-            work = self.prefill_work(observation.isl, math.exp(middle), situation)
-            if _mean_ttft_s(work, workers.ready, rate, situation.blindness) * 1000 < observation.ttft_ms:
-                low = middle
-            else:
-                high = middle
-        return math.exp((low + high) / 2)
+        isl, ready = observation.isl, workers.ready
+
+        def mean_ttft_ms(slowness: float) -> float:
+            work = self.prefill_work(isl, slowness, situation)
+            return _mean_ttft_s(work, ready, rate, situation.blindness) * 1000
+
+        return where_reached(mean_ttft_ms, observation.ttft_ms, LOWEST, HIGHEST)
 
     def late_by_dispatch(
         self, observation: Observation, targets: Targets, slowness: float, situation: Situation
@@ -217,7 +145,7 @@ class SloSizing:
         square = math.fsum(share * time * time for share, time in times)
         return _Prefill(tuple(times), mean, situation.burstiness * square / mean**2 / 2)
 
-    def decode_curve(self, context_length: float) -> _DecodeCurve:
+    def decode_curve(self, context_length: float) -> DecodeCurve:
         """The batches at a context length."""
         return self._curve(round(math.log(context_length) * _GRAIN))
 
@@ -273,10 +201,10 @@ class Case:
         if rate <= 0 or self._wanted is None:
             return ((1.0, rate, load.decode_requests.mean / load.interval),)
         outcomes = []
-        for node in _NODES:
-            prefill = _outcome(load.prefill_requests, node) / load.interval
-            decode = _outcome(load.decode_requests, node) / load.interval
-            outcomes.append((node.weight * prefill, prefill, decode))
+        for outcome in OUTCOMES:
+            prefill = outcome.of(load.prefill_requests) / load.interval
+            decode = outcome.of(load.decode_requests) / load.interval
+            outcomes.append((outcome.weight * prefill, prefill, decode))
         total = math.fsum(weight for weight, _, _ in outcomes)
         return [(weight / total, prefill, decode) for weight, prefill, decode in outcomes]
 
@@ -399,16 +327,6 @@ class Case:
         return tuple(found)
 
 
-def _outcome(band: Band, node: _Class) -> float:
-    """The mean of what a sum may turn out to be in a class, and hardly ever nothing."""
-    sigma = (band.p90 - band.mean if node.normal > 0 else band.mean - band.p10) / _Z90
-    value = band.mean + node.normal * sigma
-    if node.tail is not None and band.tail is not None:
-        beyond = band.p90 + node.tail * band.tail
-        value = max(value, beyond if band.most is None else min(beyond, band.most))
-    return max(_LEAST * band.mean, value)
-
-
 def _moment(spread: Sequence[tuple[float, float]], order: int) -> float:
     return math.fsum(share * ratio**order for share, ratio in spread)
 
@@ -421,18 +339,3 @@ def _mean_ttft_s(work: _Prefill, workers: int, rate_rps: float, blindness: float
     if workers <= rate_rps * work.service_s:
         return math.inf
     return work.service_s + Waits(workers, rate_rps, work.service_s, work.variability, blindness).mean_s
-
-
-def first_that(meets: Callable[[int], bool], least: int) -> int:
-    """The first number from ``least`` on that meets a condition which, once met, stays so; ``least`` if none does."""
-    if meets(least):
-        return least
-    low, high = least, 2 * least
-    while not meets(high):
-        low, high = high, 2 * high
-        if high > 1 << 19:
-            return least
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if meets(middle) else (middle, high)
-    return high

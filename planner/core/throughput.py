@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from planner.core.budget import Limits
 from planner.core.expectation import expected_itl_ms, expected_ttft_ms
 from planner.core.observation import Observation
-from planner.core.sizing import Corrections, Requirement, Situation, Targets, Task, infeasible_itl, infeasible_ttft
+from planner.core.sizing import Corrections, Requirement, Situation, Sizing, Task, infeasible_itl, infeasible_ttft
 
 if TYPE_CHECKING:
     from profiles import EngineProfile
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-9
 
 
-class ThroughputSizing:
+class ThroughputSizing(Sizing):
     """Workers so that their throughput at the targets covers the load, at full utilisation."""
 
     looks_ahead = False
@@ -58,24 +57,11 @@ class ThroughputSizing:
             warnings=tuple(warnings),
         )
 
-    def split(
-        self, task: Task, limits: Limits, needs: tuple[int, int], previous: tuple[int | None, int | None]
-    ) -> tuple[int, int]:
-        """The needs in proportion, as far as whole workers allow."""
-        del task, previous
-        return limits.cut_to_budget(*needs)
-
     def prefill_ratio(self, observation: Observation, situation: Situation) -> float | None:
         """Observed TTFT over that of an idle worker."""
         del situation
         expected_ms = expected_ttft_ms(self._profile, observation)
         return observation.ttft_ms / expected_ms if observation.ttft_ms and expected_ms else None
-
-    def late_by_dispatch(
-        self, observation: Observation, targets: Targets, slowness: float, situation: Situation
-    ) -> None:
-        """These rules know no queue."""
-        del observation, targets, slowness, situation
 
     def expected_itl_ms(self, observation: Observation, corrections: Corrections, situation: Situation) -> float | None:
         """ITL of a decode worker at the observed concurrency and context length."""
