@@ -87,7 +87,7 @@ def add_processes(group: Group, what: str) -> None:
         type=whole,
         metavar="N",
         default=None,
-        help=f"{what} at a time. (default: as many as there are cores)",
+        help=f"{what} at a time. (default: as many as there are cores that it may use)",
     )
 
 

@@ -45,7 +45,7 @@ class Bout:
             notes: What to keep in mind already, a sentence each.
             entries: Who takes part.
             smallest_from: Where to begin to look for the smallest static pool; None to look for none.
-            processes: Runs at a time; None for as many as there are cores.
+            processes: Runs at a time; None for as many as there are cores that this process may use.
             console: Where progress is shown.
         """
         self._settings, self._conditions, self._seen = settings, conditions, seen

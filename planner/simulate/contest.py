@@ -1,4 +1,4 @@
-"""Contestants on the same arrivals, on as many cores as there are."""
+"""Contestants on the same arrivals, side by side."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class Contest:
         Args:
             entries: Who takes part.
             conditions: What all go through.
-            processes: Runs at a time; None for as many as there are cores.
+            processes: Runs at a time; None for as many as there are cores that this process may use.
         """
         self._entries = entries
         self._conditions = conditions

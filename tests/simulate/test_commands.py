@@ -162,7 +162,8 @@ def test_lines_that_are_no_requests_are_counted_and_named(tmp_path):
     lines = [f'{{"timestamp": {500 * n}, "input_length": 900, "output_length": 30}}' for n in range(400)]
     lines[7] = "{"
     trace.write_text("\n".join(lines))
-    for command, options in (("simulate", COMMON), ("forecast", ("--adjustment-interval", 10))):
+    quick = ("--adjustment-interval", 10, "--predictors", "constant")
+    for command, options in (("simulate", COMMON), ("forecast", quick)):
         shown = run(command, *options, "--trace", trace, "--output", tmp_path)
         assert shown.returncode == 0, shown.stderr
         complaint = "1 line is no request and was left out: 8"
@@ -235,8 +236,8 @@ def test_everyone_keeps_to_the_budget(tmp_path):
 
 def test_an_aggregated_deployment_has_one_pool(tmp_path):
     shown = run(
-        *("simulate", *SHORT, "--itl", 20, "--mode", "agg", "--baseline", "clairvoyant", "--baseline", "hpa"),
-        *("--baseline", "static", "--baseline", "static:4", "--compare", "rules=sizing=throughput"),
+        *("simulate", *SHORT, "--duration", 400, "--itl", 20, "--mode", "agg", "--baseline", "clairvoyant"),
+        *("--baseline", "hpa", "--baseline", "static", "--baseline", "static:4", "--compare", "rules=sizing=throughput"),
         *("--compare", "apart=mode=disagg", "--output", tmp_path),
     )
     assert shown.returncode == 0, shown.stderr
