@@ -29,7 +29,8 @@ from stories import STORIES
 
 from planner.engines import load_profile
 from planner.settings import NO_BUDGET, Settings
-from planner.simulate.contest import Conditions, Contest, Entry, Load, starting_workers, survey
+from planner.simulate.contest import Conditions, Contest, Entry, Load
+from planner.simulate.survey import starting_workers, survey
 from planner.simulation.arrivals import Cut
 from planner.simulation.score import Score
 from profiles import sample_profile_dir

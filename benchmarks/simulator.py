@@ -22,7 +22,8 @@ from rich.progress import track
 from rich.table import Table
 
 from planner.settings import NO_BUDGET, Settings
-from planner.simulate.contest import Conditions, Entry, Load, compete, starting_workers, survey
+from planner.simulate.contest import Conditions, Entry, Load, compete
+from planner.simulate.survey import starting_workers, survey
 from planner.simulation.arrivals import Cut, Pattern
 from profiles import sample_profile_dir
 

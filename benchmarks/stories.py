@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from ablations import ABLATIONS
 
 from planner.settings import NO_BUDGET, Settings
-from planner.simulate.contest import Conditions, Entry, Load, starting_workers, survey
+from planner.simulate.contest import Conditions, Entry, Load
+from planner.simulate.survey import starting_workers, survey
 from planner.simulation.arrivals import Pattern
 from planner.simulation.score import Score
 from profiles import sample_profile_dir

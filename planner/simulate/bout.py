@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from planner.settings import NO_BUDGET, Settings
-from planner.simulate.contest import Conditions, Contest, Entry, Survey, compete, limits_of, wanted_share
+from planner.simulate.contest import Conditions, Contest, Entry, compete, limits_of, wanted_share
 from planner.simulate.crew import Crew, results, until_over
 from planner.simulate.document import Outcome
 from planner.simulate.static import NotAttainedError, Size, smallest_static
+from planner.simulate.survey import Survey
 from planner.simulate.table import held_back, own_targets, size_name, tried
 from planner.simulate.watch import Ends, bars
 from planner.simulation.loop import Run

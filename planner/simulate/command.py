@@ -15,12 +15,13 @@ from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed, inter
 from planner.engines import load_profile
 from planner.settings import ConfigurationError, Found, Settings, flag, validate
 from planner.simulate.bout import Bout
-from planner.simulate.contest import Conditions, Entry, Load, Survey, limits_of, starting_workers, survey
+from planner.simulate.contest import Conditions, Entry, Load, limits_of
 from planner.simulate.crew import LostWorkError
 from planner.simulate.document import Outcome, as_json
 from planner.simulate.output import prepare, unwritable
 from planner.simulate.page import write_report
 from planner.simulate.static import Size
+from planner.simulate.survey import Survey, starting_workers, survey
 from planner.simulate.table import arrived, footnote, share_text, size_name, tables
 from planner.simulation.arrivals import Cut, Pattern
 from planner.simulation.trace import TraceError

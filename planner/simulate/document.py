@@ -10,7 +10,8 @@ from typing import Any
 
 from planner.dashboard.recording import finite
 from planner.settings import Settings
-from planner.simulate.contest import Conditions, Entry, Survey
+from planner.simulate.contest import Conditions, Entry
+from planner.simulate.survey import Survey
 from planner.simulation.loop import Point, Run
 from planner.simulation.score import Score
 

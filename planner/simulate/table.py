@@ -11,8 +11,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from planner.settings import Settings
-from planner.simulate.contest import Entry, Survey
+from planner.simulate.contest import Entry
 from planner.simulate.static import SmallestStatic
+from planner.simulate.survey import Survey
 from planner.simulation.loop import Point, Run
 from planner.simulation.score import Latency, Score
 

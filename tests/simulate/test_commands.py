@@ -237,7 +237,8 @@ def test_everyone_keeps_to_the_budget(tmp_path):
 def test_an_aggregated_deployment_has_one_pool(tmp_path):
     shown = run(
         *("simulate", *SHORT, "--duration", 400, "--itl", 20, "--mode", "agg", "--baseline", "clairvoyant"),
-        *("--baseline", "hpa", "--baseline", "static", "--baseline", "static:4", "--compare", "rules=sizing=throughput"),
+        *("--baseline", "hpa", "--baseline", "static", "--baseline", "static:4"),
+        *("--compare", "rules=sizing=throughput"),
         *("--compare", "apart=mode=disagg", "--output", tmp_path),
     )
     assert shown.returncode == 0, shown.stderr

@@ -8,7 +8,8 @@ from planner import Observation, Planner, Settings, Workers
 from planner.core.budget import Limits
 from planner.core.sizing import Targets
 from planner.simulation.arrivals import Arrival, Pattern, generate
-from planner.simulation.baselines import Reactive, Static, foresee
+from planner.simulation.baselines import Reactive, Static
+from planner.simulation.foresight import foresee
 from planner.simulation.loop import Simulation, World
 from profiles import sample_profile_dir
 
