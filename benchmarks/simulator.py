@@ -24,7 +24,8 @@ from rich.table import Table
 from planner.settings import NO_BUDGET, Settings
 from planner.simulate.contest import Conditions, Entry, Load, compete
 from planner.simulate.survey import starting_workers, survey
-from planner.simulation.arrivals import Cut, Pattern
+from planner.simulation.arrivals import Cut
+from planner.simulation.pattern import Pattern
 from profiles import sample_profile_dir
 
 GOAL_S_PER_MILLION = 20.0

@@ -11,7 +11,7 @@ from ablations import ABLATIONS
 from planner.settings import NO_BUDGET, Settings
 from planner.simulate.contest import Conditions, Entry, Load
 from planner.simulate.survey import starting_workers, survey
-from planner.simulation.arrivals import Pattern
+from planner.simulation.pattern import Pattern
 from planner.simulation.score import Score
 from profiles import sample_profile_dir
 

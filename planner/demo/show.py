@@ -22,7 +22,7 @@ from planner.demo.standin import StandIn
 from planner.demo.story import Moment, Story
 from planner.engines import load_profile
 from planner.settings import Settings
-from planner.simulation.arrivals import Arrival
+from planner.simulation.arrival import Arrival
 from planner.simulation.load import Traffic, day_curve, with_burst
 from profiles import ProfileError, sample_profile_dir
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from planner.clock import Clock
 from planner.core.observation import Workers
 from planner.demo.frontend import Frontend
-from planner.simulation.arrivals import Arrival
+from planner.simulation.arrival import Arrival
 from planner.simulation.deployment import Deployment
 from planner.simulation.request import Request
 from profiles import EngineProfile

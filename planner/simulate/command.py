@@ -23,7 +23,8 @@ from planner.simulate.page import write_report
 from planner.simulate.static import Size
 from planner.simulate.survey import Survey, starting_workers, survey
 from planner.simulate.table import arrived, footnote, share_text, size_name, tables
-from planner.simulation.arrivals import Cut, Pattern
+from planner.simulation.arrivals import Cut
+from planner.simulation.pattern import Pattern
 from planner.simulation.trace import TraceError
 from profiles import ProfileError
 

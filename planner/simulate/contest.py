@@ -13,11 +13,13 @@ from planner.engines import load_profile
 from planner.planner import Planner
 from planner.settings import NO_BUDGET, Settings
 from planner.simulate.crew import Crew
-from planner.simulation.arrivals import Arrival, Cut, Pattern, cut, generate, read, recorded
+from planner.simulation.arrival import Arrival
+from planner.simulation.arrivals import Cut, cut, read, recorded
 from planner.simulation.baselines import Reactive, Static
 from planner.simulation.distortion import slower
 from planner.simulation.foresight import foresee
 from planner.simulation.loop import Decider, Run, Simulation, World
+from planner.simulation.pattern import Pattern, generate
 from planner.simulation.trace import Trace
 
 # Progress is reported once for so many requests.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.simulation.arrivals import Rates, holds_rates, read_rates
+from planner.simulation.rates import Rates, holds_rates, read_rates
 from planner.simulation.trace import Trace, TraceError, TraceInterval
 
 Values = Sequence[float | None]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from planner.engines import load_profile
 from planner.settings import Settings
 from planner.simulate.contest import Load, limits_of
-from planner.simulation.arrivals import holds_rates
+from planner.simulation.rates import holds_rates
 from planner.simulation.trace import Trace, TraceError
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from planner.core.demand import LoadPredictors
 from planner.core.observation import Observation
 from planner.core.windows import Window, Windows
-from planner.simulation.arrivals import Arrival
+from planner.simulation.arrival import Arrival
 from predictors.base import Forecast
 
 

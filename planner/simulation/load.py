@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from planner.simulation.arrivals import Arrival
+from planner.simulation.arrival import Arrival
 
 Rate = Callable[[float], float]
 

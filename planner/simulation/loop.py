@@ -12,7 +12,7 @@ from planner.core.decision import Decision, LoadForecast
 from planner.core.observation import Observation, Workers
 from planner.core.sizing import Targets
 from planner.simulation.aggregated import AggregatedDeployment
-from planner.simulation.arrivals import Arrival
+from planner.simulation.arrival import Arrival
 from planner.simulation.deployment import Deployment
 from planner.simulation.engine import CostedEngines
 from planner.simulation.frontend import Frontend, Window

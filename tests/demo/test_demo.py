@@ -13,7 +13,7 @@ import pytest
 
 from planner.clock import ScaledClock
 from planner.demo.standin import StandIn
-from planner.simulation.arrivals import Arrival
+from planner.simulation.arrival import Arrival
 
 
 def run(*arguments):

@@ -16,7 +16,7 @@ from connectors.virtual import VirtualConnectorClient
 from planner.clock import WallClock
 from planner.demo.orchestrator import follow
 from planner.demo.standin import StandIn
-from planner.simulation.arrivals import Arrival
+from planner.simulation.arrival import Arrival
 from profiles import sample_profile_dir
 from tests import waiting
 

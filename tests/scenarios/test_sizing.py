@@ -10,8 +10,9 @@ import pytest
 
 from planner import Planner, Settings
 from planner.core.sizing import Targets
-from planner.simulation.arrivals import Arrival, Pattern, generate
+from planner.simulation.arrival import Arrival
 from planner.simulation.loop import Simulation, World
+from planner.simulation.pattern import Pattern, generate
 from profiles import sample_profile_dir
 from profiles.decode import DecodeProfile
 

@@ -2,7 +2,7 @@
 
 from planner import Settings
 from planner.simulate.contest import Conditions, Entry, Load, compete
-from planner.simulation.arrivals import Pattern
+from planner.simulation.pattern import Pattern
 from profiles import sample_profile_dir
 
 

@@ -8,7 +8,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from planner.simulation.arrivals import PATTERNS, Arrival, Cut, Pattern, Rates, cut, generate, read, read_rates, sample
+from planner.simulation.arrival import Arrival
+from planner.simulation.arrivals import Cut, cut, read
+from planner.simulation.pattern import PATTERNS, Pattern, generate
+from planner.simulation.rates import Rates, read_rates, sample
 from planner.simulation.trace import TraceError
 
 

@@ -7,10 +7,11 @@ import pytest
 from planner import Observation, Planner, Settings, Workers
 from planner.core.budget import Limits
 from planner.core.sizing import Targets
-from planner.simulation.arrivals import Arrival, Pattern, generate
+from planner.simulation.arrival import Arrival
 from planner.simulation.baselines import Reactive, Static
 from planner.simulation.foresight import foresee
 from planner.simulation.loop import Simulation, World
+from planner.simulation.pattern import Pattern, generate
 from profiles import sample_profile_dir
 
 TARGETS = Targets(ttft_ms=500.0, itl_ms=15.0)
