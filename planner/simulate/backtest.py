@@ -48,6 +48,10 @@ class Course:
     cost_s: float
 
 
+Courses = Mapping[str, Mapping[str, Course]]
+"""Backtests by predictor, and by series."""
+
+
 def backtest(
     name: str,
     values: Values,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from planner.drawing import draw_band, picture
 from planner.simulate.axes import time_unit
-from planner.simulate.backtest import BAND, Course, Verdict
+from planner.simulate.backtest import BAND, Course, Courses, Verdict
 from planner.simulate.series import UNITS, Recorded, Values
 from predictors import Forecast
 
@@ -27,7 +27,7 @@ _MOST_DRAWN = 500
 
 def draw(
     recorded: Recorded,
-    courses: Mapping[str, Mapping[str, Course]],
+    courses: Courses,
     *,
     horizons: Sequence[int],
     interval_s: float,
