@@ -13,7 +13,8 @@ from planner.core.budget import Limits
 from planner.core.decision import Decision, Explanation
 from planner.core.demand import Demand, LoadPredictors
 from planner.core.observation import Observation, Workers
-from planner.core.policy import Policy, Rules
+from planner.core.policy import Policy
+from planner.core.rules import Rules
 from planner.core.sizing import Sizing, Targets
 from planner.core.slo import SloSizing
 from planner.core.throughput import ThroughputSizing
@@ -105,7 +106,7 @@ class Planner:
         self._warm_intervals = self._past.intervals(settings.adjustment_interval) if self._past else []
         self._deployed_gpus: tuple[int | None, int | None] = (None, None)
         sizing = sizing or SIZINGS[settings.mode, settings.sizing](self.profile, settings)
-        self._policy = Policy(self.profile, sizing, demand, self._rules(settings))
+        self._policy = Policy(sizing, demand, self._rules(settings))
 
     def step(self, observation: Observation) -> Decision:
         """Learn from an observation and decide: one adjustment.

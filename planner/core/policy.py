@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-from planner.core.budget import Limits
 from planner.core.burstiness import Burstiness
 from planner.core.correction import CorrectionFactor
 from planner.core.decision import Action, Bound, Decision, Explanation, LoadForecast, PoolExplanation
@@ -16,40 +14,17 @@ from planner.core.draft import Draft, reason_of
 from planner.core.expectation import sequences_decoding
 from planner.core.observation import Observation
 from planner.core.pool import Pool
-from planner.core.sizing import Corrections, Situation, Sizing, Targets, Task
+from planner.core.rules import Rules
+from planner.core.sizing import Corrections, Situation, Sizing, Task
 from planner.core.startup import StartupTimes
 from planner.core.traffic import Traffic
 
-if TYPE_CHECKING:
-    from profiles import EngineProfile
-
-
+# However long workers take to start, nobody looks farther ahead than so many intervals.
 _LONGEST_LOOK_STEPS = 8
+# One low interval may be chance.
 _SOONEST_BACK = 2
+# Requests that come in bursts wait longer, however fast engines are: what is slower than learnt weighs less.
 _RISING_TTFT = 1 / 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What a policy obeys; a running one can be given others.
-
-    Attributes:
-        targets: The service-level targets.
-        limits: Minimum and GPU budget.
-        correct: Whether observed latencies correct the profile.
-        scale_down_window_s: Span whose highest need holds a pool up, seconds; None for the time it takes to have
-            workers back.
-        idle_intervals: Idle intervals in a row that confirm idleness; None for as many as it takes to have workers
-            back.
-        worker_startup_s: Time a worker takes to serve, until it has been measured, seconds.
-    """
-
-    targets: Targets
-    limits: Limits
-    correct: bool
-    scale_down_window_s: float | None
-    idle_intervals: int | None
-    worker_startup_s: float = 120.0
 
 
 class Policy:
@@ -58,12 +33,10 @@ class Policy:
     It does no I/O and reads no clock: all it knows comes with the observations.
     """
 
-    def __init__(self, profile: EngineProfile, sizing: Sizing, demand: Demand, rules: Rules) -> None:
-        self._profile = profile
+    def __init__(self, sizing: Sizing, demand: Demand, rules: Rules) -> None:
         self._sizing = sizing
         self._demand = demand
         self._prefill, self._decode = (Pool(StartupTimes(rules.worker_startup_s)) for _ in range(2))
-        # Requests that come in bursts wait longer, however fast engines are.
         self._prefill.correction = CorrectionFactor(rising=_RISING_TTFT)
         self._traffic = Traffic()
         self.rules = rules
