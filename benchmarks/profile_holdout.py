@@ -20,7 +20,7 @@ from rich.table import Table
 from scipy.interpolate import griddata, interp1d
 
 from profiles import DecodeProfile, PrefillProfile, sample_profile_dir
-from profiles.files import locate, read_role
+from profiles.files import locate, read_decode, read_prefill
 
 GRID = 100
 
@@ -168,19 +168,19 @@ def percent(values: np.ndarray) -> str:
 
 def compare(table: Table, name: str, folder: Path) -> None:
     location = locate(str(folder), {})
-    decode = read_role(location, "decode")
+    decode = read_decode(location)
     points = Points(
         decode.columns["x_kv_usage"],
         decode.columns["y_context_length"],
         decode.columns["z_itl"],
-        decode.max_kv_tokens or 1,
+        decode.max_kv_tokens,
     )
     for case, (where, masks) in {**CASES, **POOLED}.items():
         our_itl, our_throughput = errors(OurDecode, points, masks(points))
         their_itl, their_throughput = errors(PublishedDecode, points, masks(points))
         for kind, ours, theirs in (("ITL", our_itl, their_itl), ("throughput", our_throughput, their_throughput)):
             add_row(table, name, f"{case} ({where})", kind, ours, theirs, limit=1.2 if where == "inside" else 1.0)
-    prefill = read_role(location, "prefill")
+    prefill = read_prefill(location)
     isl, ttft = prefill.columns["prefill_isl"], prefill.columns["prefill_ttft"]
     order = np.argsort(isl)
     isl, ttft = isl[order], ttft[order]
