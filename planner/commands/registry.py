@@ -57,11 +57,7 @@ class Command:
         return carry_out
 
 
-_ALL_FLAGS = (
-    "It takes every flag of the planner itself, so that a configuration can be tried as it stands. Where\n"
-    "numbers come from, where decisions go and what is reported do not matter to it: these flags, such as\n"
-    "--no-operation, have no effect."
-)
+_ALL_FLAGS = "It takes every flag of the planner itself, so that a configuration can be tried as it stands."
 
 RUN = Command(name="run", summary="observe, decide and scale until stopped (the default)", target="planner.service:run")
 PROFILE_COMMANDS: tuple[Command, ...] = (
@@ -168,7 +164,9 @@ COMMANDS: tuple[Command, ...] = (
         target="planner.simulate.command:simulate",
         add_flags=simulate.add_flags,
         title="Simulation",
-        note=_ALL_FLAGS,
+        note=f"{_ALL_FLAGS}\n"
+        "Those that say where numbers come from, where decisions go and what is reported, such as\n"
+        "--no-operation, have no effect.",
     ),
     Command(
         name="forecast",
@@ -176,7 +174,7 @@ COMMANDS: tuple[Command, ...] = (
         target="planner.simulate.forecast:forecast",
         add_flags=forecast.add_flags,
         title="Backtest",
-        note=_ALL_FLAGS,
+        note=f"{_ALL_FLAGS}\nOnly --adjustment-interval and those of the predictors have an effect.",
     ),
     Command(
         name="history",
