@@ -60,6 +60,6 @@ class Burstiness:
         if arrivals < _LEAST_ARRIVALS or not tokens:
             return Burstiness(self.value, window)
         independent = second_moment * tokens**2 / arrivals
-        seen = min(_MOST_SEEN * self.value, (window.tokens - last.tokens) ** 2 / independent)
+        seen = min(_MOST_SEEN * self.at_least, (window.tokens - last.tokens) ** 2 / independent)
         value = self.value + _WEIGHT * (seen - self.value)
         return Burstiness(min(_HIGHEST, max(_LOWEST, value)), window)

@@ -64,7 +64,7 @@ class Traffic:
     def met(self, observation: Observation) -> Observation | None:
         """The interval as its requests met it; None if they came too unevenly to tell how they were dealt out."""
         requests = observation.requests_started
-        if requests is None or self.peak * self.burstiness.value > _MOST_UNEVEN:
+        if requests is None or self.peak * self.burstiness.at_least > _MOST_UNEVEN:
             return None
         return replace(observation, requests_started=requests * self.peak)
 

@@ -52,6 +52,10 @@ class TestBurstiness:
     def test_queues_never_count_on_even_arrivals(self):
         assert Burstiness(0.4).in_queues == Burstiness(0.4).at_least == 1.0
 
+    def test_bursts_after_even_arrivals_are_seen_as_soon_as_after_others(self):
+        bursts = list(10 * np.random.default_rng(1).poisson(20, 40))
+        assert self.play([200] * 100 + bursts) > 0.8 * self.play(bursts)
+
     def test_arrivals_in_batches_are(self):
         assert self.play(10 * np.random.default_rng(1).poisson(20, 500)) == pytest.approx(10, rel=0.4)
 
