@@ -37,7 +37,7 @@ from profiles import sample_profile_dir
 
 FARTHER = (99.9, 99.99)
 # Sizes of static deployments, over the workers that the mean load keeps busy.
-STATIC = (1.25, 1.5, 2.0, 2.5, 3.5, 5.0, 8.0, 12.0)
+STATIC = (1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 3.5, 5.0, 8.0, 12.0)
 # Who is no baseline.
 OURS = ("planner", "clairvoyant", "without")
 # What parts are taken out of.
@@ -91,7 +91,7 @@ def entries(settings: Settings, options: argparse.Namespace, busy: tuple[float, 
     usual = settings.model_copy(update={"slo_percentile": USUAL})
     for part, ablation in ABLATIONS.items():
         # Without a budget there is nothing to split.
-        if settings.mode in ablation.modes and part != "split of a budget":
+        if options.parts and settings.mode in ablation.modes and part != "split of a budget":
             fewer = usual.model_copy(update=dict(ablation.settings))
             yield Entry(name=f"without {part}", kind="planner", settings=fewer, planner=ablation.planner)
     for predictor in filter(None, options.predictors.split(",")):
@@ -227,6 +227,7 @@ def main() -> None:
         default="constant,arima,kalman,prophet",
         help="of the published rules (default: constant,arima,kalman,prophet)",
     )
+    parser.add_argument("--no-parts", dest="parts", action="store_false", help="leave out what each part contributes")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     console = Console(stderr=True)
@@ -244,6 +245,8 @@ def main() -> None:
             where = name, f"{interval:g} s"
             show(*((*where, *row) for row in frontier_rows(scores)))
             parts += [(*where, *row) for row in part_rows(scores)]
+    if not options.parts:
+        return
     headings = *PART_HEADINGS, "difference with", "difference without"
     print("\nWhat each part contributes:\n")
     show(headings, ["---"] * len(headings), *parts)
