@@ -151,18 +151,14 @@ class _Apart(AggregatedSloSizing):
 
 def _sized_by(sizing: type[SloSizing], settings: Settings) -> Decider:
     profile = load_profile(settings)
-    return Planner(settings, profile=profile, sizing=sizing(profile, _percentile(settings)))
+    return Planner(settings, profile=profile, sizing=sizing(profile, settings.wanted_percentile))
 
 
 def without_interruption(settings: Settings) -> Decider:
     """Sizes one pool as if prompts held up no tokens."""
     profile = load_profile(settings)
-    sizing = _Apart(profile, _percentile(settings), settings.max_num_batched_tokens)
+    sizing = _Apart(profile, settings.wanted_percentile, settings.max_num_batched_tokens)
     return Planner(settings, profile=profile, sizing=sizing)
-
-
-def _percentile(settings: Settings) -> float | None:
-    return None if settings.slo_percentile == "mean" else settings.slo_percentile
 
 
 _DISAGGREGATED = ("disagg",)

@@ -25,16 +25,11 @@ from planner.simulation.trace import Trace
 from predictors import Fitter, InlineFitter
 from profiles import EngineProfile, ProfileError
 
-
-def _percentile(settings: Settings) -> float | None:
-    return None if settings.slo_percentile == "mean" else settings.slo_percentile
-
-
 SIZINGS: Mapping[tuple[str, str], Callable[[EngineProfile, Settings], Sizing]] = {
-    ("disagg", "slo"): lambda profile, settings: SloSizing(profile, _percentile(settings)),
+    ("disagg", "slo"): lambda profile, settings: SloSizing(profile, settings.wanted_percentile),
     ("disagg", "throughput"): lambda profile, _: ThroughputSizing(profile),
     ("agg", "slo"): lambda profile, settings: AggregatedSloSizing(
-        profile, _percentile(settings), settings.max_num_batched_tokens
+        profile, settings.wanted_percentile, settings.max_num_batched_tokens
     ),
     ("agg", "throughput"): lambda profile, _: AggregatedThroughputSizing(profile),
 }

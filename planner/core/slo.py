@@ -173,12 +173,11 @@ class Case:
         self._situation = situation
         self._work = sizing.prefill_work(load.isl, corrections.prefill, situation)
         # A sequence is in the batch as long as its output is: long outputs count as often as they are long.
-        by_length = [(share * ratio, ratio) for share, ratio in situation.osl_spread]
         self._context = load.isl + load.osl / 2 * situation.lengthening
         square = (
             load.isl**2 * _moment(situation.isl_spread, 2)
-            + load.isl * load.osl * _moment(by_length, 1)
-            + load.osl**2 / 4 * _moment(by_length, 2)
+            + load.isl * load.osl * situation.lengthening
+            + load.osl**2 / 4 * _moment(situation.osl_spread, 3)
         )
         self._context_moment = square / self._context**2
         self._curve = sizing.decode_curve(self._context)

@@ -36,16 +36,19 @@ class ScaleDownWindow:
 
         Returns:
             ``need`` when it is not below ``previous``; otherwise the most that was worth keeping within the window, but
-            never more than ``previous``: patience keeps what is there and adds nothing.
+            never more than ``previous``: patience keeps what is there and adds nothing. A pool that is known to swing
+            is held at the top of a small swing for longer.
         """
         if self._watching_since is None:
             self._watching_since = time
         self._needs.append((time, need if keep is None else keep))
         while self._needs[0][0] < time - _SWING_WINDOWS * window_s:
             self._needs.popleft()
-        if previous is None or need >= previous:
-            if previous is not None and need > previous:
-                self.ask_back(time, window_s)
+        if previous is None:
+            return need
+        if need > previous:
+            self.ask_back(time, window_s)
+        if need >= previous:
             return need
         if time - self._watching_since < window_s:
             return previous

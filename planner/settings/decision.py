@@ -101,6 +101,11 @@ class DecisionOptions(OptionGroup):
         )
 
     @property
+    def wanted_percentile(self) -> float | None:
+        """Percentage of requests that should meet both targets; None for mean latencies to meet them."""
+        return None if self.slo_percentile == "mean" else self.slo_percentile
+
+    @property
     def reaction_interval_s(self) -> float:
         """Time between two reactions, seconds; 0 for none."""
         if self.reaction_interval is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.simulation.arrival import Arrival, draw_lengths
+from planner.simulation.load import day_curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,7 @@ class Pattern:
 
 
 def _sinusoid(pattern: Pattern, time: float) -> float:
-    height = (1 - math.cos(2 * math.pi * time / pattern.period_s)) / 2
-    return pattern.rps + (pattern.peak_rps - pattern.rps) * height
+    return day_curve(low_rps=pattern.rps, high_rps=pattern.peak_rps, period_s=pattern.period_s)(time)
 
 
 def _burst(pattern: Pattern, time: float) -> float:
