@@ -12,6 +12,8 @@ import httpx
 from planner import Workers
 
 MOCK_WORKER = Path(__file__).with_name("mock_worker.py")
+# What a worker may take to finish what it has.
+GRACE_S = 10.0
 
 
 def free_port() -> int:
@@ -43,10 +45,14 @@ class Worker:
             await asyncio.sleep(0.1)
 
     async def drain(self) -> None:
-        """Let it finish what it has, then it is gone."""
+        """Let it finish what it has, within its grace; then it is gone."""
         if self.process.returncode is None:
             self.process.terminate()
-        await self.process.wait()
+        try:
+            await asyncio.wait_for(self.process.wait(), GRACE_S)
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
 
 
 class Pool:
@@ -81,8 +87,12 @@ class Pool:
             self.draining.add(task)
             task.add_done_callback(self.draining.discard)
         missing = target - len(self.workers)
-        self.workers += await asyncio.gather(*(Worker.start(self.role) for _ in range(missing)))
+        await asyncio.gather(*(self.start_one() for _ in range(missing)))
         await asyncio.gather(*(worker.until_ready(self.http) for worker in self.workers))
+
+    async def start_one(self) -> None:
+        """Start a worker, which is known at once: whoever is stopped while others start can still end it."""
+        self.workers.append(await Worker.start(self.role))
 
     async def call(self, **request: int) -> float:
         """Have a request served, by one worker after the other in turn; how long it took, in seconds."""

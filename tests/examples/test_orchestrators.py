@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
+import itertools
 import signal
 import sys
 import time
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -18,6 +21,15 @@ from tests.waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MOCK_WORKER = EXAMPLES / "local_workers/mock_worker.py"
+
+
+@pytest.fixture
+def local_workers():
+    """The workers of the example, as a module without a name that others could come upon."""
+    spec = importlib.util.spec_from_file_location("workers_of_the_example", EXAMPLES / "local_workers/workers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
@@ -98,3 +110,36 @@ async def test_the_local_orchestrator_embeds_a_planner_and_scales_with_its_traff
     async with running(script, "--seconds", "600", "--period", "10", "--peak-rps", "30") as (process, output):
         await until(lambda: list(workers(process).values()).count("prefill") > 1)
     assert "ended" in output[0]
+
+
+async def test_workers_that_do_not_finish_in_time_are_ended(local_workers, monkeypatch):
+    monkeypatch.setattr(local_workers, "GRACE_S", 0.2)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        pool = local_workers.Pool("prefill", http)
+        await pool.resize(1)
+        (worker,) = pool.workers
+        busy = asyncio.ensure_future(pool.call(isl=10_000_000, osl=1))
+        await asyncio.sleep(0.2)
+        await asyncio.wait_for(worker.drain(), 30)
+        assert worker.process.returncode == -signal.SIGKILL
+        with pytest.raises(httpx.TransportError):
+            await busy
+
+
+async def test_workers_that_have_started_are_known_when_the_others_are_given_up(local_workers, monkeypatch):
+    start, starts = local_workers.Worker.start, itertools.count()
+
+    async def only_the_first_starts_soon(role):
+        if next(starts):
+            await asyncio.sleep(600)
+        return await start(role)
+
+    monkeypatch.setattr(local_workers.Worker, "start", only_the_first_starts_soon)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        pool = local_workers.Pool("prefill", http)
+        resizing = asyncio.ensure_future(pool.resize(2))
+        await until(lambda: pool.workers, within_s=10)
+        resizing.cancel()
+        await asyncio.gather(resizing, return_exceptions=True)
+        (worker,) = pool.workers
+        await worker.drain()
