@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 
-from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation, failed, parse, show_config
+from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation, failed, interrupted, parse, show_config
 from planner.settings import ConfigurationError
 
 
@@ -26,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
         return _unprinted(invocation, error)
+    except KeyboardInterrupt:
+        return interrupted(invocation, "stopped")
     return code
 
 
@@ -46,4 +49,6 @@ def _unprinted(invocation: Invocation, error: OSError) -> int:
 
 
 if __name__ == "__main__":
+    # Whoever ends a job or a container sends SIGTERM: it ends commands as Ctrl-C does. Daemons have their own handlers.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,6 +22,8 @@ T = TypeVar("T")
 Report = Callable[[int], None]
 """Takes how far a piece of work has come, a number of its own choice."""
 
+# Of a process whose work nobody waits for any more.
+_EXIT_ABANDONED = 1
 # Between two looks at how far all have come.
 _PAUSE_S = 0.1
 # How far each piece of work has come, shared between processes.
@@ -102,6 +105,15 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 def _begin(progress: Any) -> None:
     global _progress  # noqa: PLW0603 - the one way to hand shared memory to a pool's processes
     _progress = progress
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that has it is gone: nobody is left to take its results."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(_EXIT_ABANDONED)
 
 
 def _carry_out(piece: int, work: Callable[..., T], arguments: Sequence[Any]) -> T:

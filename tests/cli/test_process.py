@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from planner.__main__ import main
 from profiles import sample_profile_dir
 
 PATIENCE_S = 20.0
@@ -46,6 +47,15 @@ def test_whoever_closed_the_pipe_is_told_nothing(words):
             command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False
         )
     assert (ended.returncode, ended.stderr) == (1, "")
+
+
+def test_a_command_that_is_interrupted_says_no_more_than_that(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("planner.checkup.check", interrupted)
+    assert main(["check"]) == 130
+    assert capsys.readouterr() == ("", "python -m planner check: stopped\n")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """``simulate`` and ``forecast`` as their users run them."""
 
+import asyncio
 import base64
 import gzip
 import json
@@ -15,6 +16,7 @@ import pytest
 
 from planner.__main__ import main
 from profiles import sample_profile_dir
+from tests.waiting import until
 
 COMMON = ("--profile-results-dir", sample_profile_dir(), "--adjustment-interval", 60)
 SHORT = (*COMMON, "--pattern", "step", "--rps", 3, "--duration", 1200, "--isl", 2000, "--osl", 100, "--ttft", 500)
@@ -216,6 +218,53 @@ def test_ctrl_c_ends_it_at_once_with_what_there_is(tmp_path, trace, command, aft
     assert started.returncode == 130
     assert "Traceback" not in stdout + stderr
     assert "stopped" in (stdout + stderr).lower()
+
+
+def children(process):
+    return [
+        int(child)
+        for listed in Path(f"/proc/{process.pid}/task").glob("*/children")
+        for child in listed.read_text().split()
+    ]
+
+
+def alive(number):
+    """Whether a process runs; one that has ended and that nobody has looked after does not."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A simulation in the midst of its work."""
+    arguments = ("simulate", *COMMON, "--rps", 50, "--duration", 10_000, "--baseline", "hpa", "--output", tmp_path)
+    started = subprocess.Popen(
+        [sys.executable, "-m", "planner", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stderr is not None
+    started.stderr.readline()  # what arrives is known, and work begins
+    yield started
+    started.kill()
+    started.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_nothing_goes_on_when_it_is_ended(running, number):
+    await until(lambda: len(children(running)) >= 2)
+    await asyncio.sleep(1.0)
+    working = children(running)
+    running.send_signal(number)
+    stdout, stderr = running.communicate(timeout=30)
+    await until(lambda: not any(map(alive, working)), within_s=20)
+    if number == signal.SIGTERM:
+        assert running.returncode == 130
+        assert stderr == "python -m planner simulate: stopped before any run had ended\n"
+        assert not stdout
 
 
 @pytest.mark.parametrize("command", ["simulate", "forecast"])
