@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from connectors.base import Connector, ConnectorError
 from planner.assembly import make_connector, make_dashboard, make_source
@@ -14,7 +15,7 @@ from planner.engines import load_profile
 from planner.finding import Finding, Health
 from planner.ports import check_ports
 from planner.report.history import History
-from planner.settings import ConfigurationError, Settings
+from planner.settings import ConfigurationError, Settings, misspelt
 from planner.sources.base import Source, SourceError
 from profiles import EngineProfile, ProfileError
 
@@ -37,6 +38,7 @@ def check(invocation: Invocation) -> int:
 async def check_up(settings: Settings) -> list[Finding]:
     """Evaluate settings, profile, source and connector; nothing is changed anywhere."""
     findings = [Finding(subject="settings", health=Health.OK, detail="consistent")]
+    findings += check_environment(os.environ)
     findings += check_profile(settings)
     findings += _check_budget(settings)
     findings += await _check_far_end("metrics", lambda: make_source(settings, time.time))
@@ -44,6 +46,17 @@ async def check_up(settings: Settings) -> list[Finding]:
     findings += await asyncio.to_thread(lambda: list(check_ports(settings)))
     findings += _check_dashboard(settings)
     return findings
+
+
+def check_environment(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Evaluate the names of environment variables: one that is misspelt has no effect."""
+    for variable, near in misspelt(environ):
+        yield Finding(
+            subject="environment",
+            health=Health.WARNING,
+            detail=f"{variable} sets no option",
+            remedy=f"did you mean {near}?",
+        )
 
 
 def check_profile(settings: Settings) -> Iterator[Finding]:

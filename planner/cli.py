@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from planner.commands import Command, build_parser, find
-from planner.settings import GROUPS, ConfigurationError, Found, Settings, flag, from_environment, validate
+from planner.settings import GROUPS, ConfigurationError, Found, Settings, flag, from_environment, nearest, validate
 from planner.settings.file import from_file
 
 EXIT_FAILED = 1
@@ -59,7 +59,11 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
         path, rest = find(arguments)
     except LookupError as error:
         raise ConfigurationError(str(error.args[0])) from None
-    given = vars(build_parser(path).parse_args(rest))
+    parser = build_parser(path)
+    known, unknown = parser.parse_known_args(rest)
+    if unknown:
+        raise ConfigurationError(_unrecognized(unknown, parser))
+    given = vars(known)
     command, name = path[-1], " ".join(part.name for part in path)
     if not command.target:
         choices = ", ".join(below.name for below in command.below)
@@ -74,6 +78,15 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
         origins={name: each.origin for name, each in found.items()},
         print_config=given.get("print_config", False),
         extras=argparse.Namespace(**given),
+    )
+
+
+def _unrecognized(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """What is said of arguments that a command does not take."""
+    words = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+    near = nearest(words[0], parser._option_string_actions) if words else None
+    return f"unrecognized arguments: {' '.join(unknown)}; " + (
+        f"did you mean {near}?" if near else f"see {parser.prog} --help"
     )
 
 

@@ -16,7 +16,7 @@ from planner.daemon import PlannerDaemon
 from planner.dashboard.facts import planner_facts
 from planner.log import get_logger, logging_to
 from planner.report.decision_log import DecisionLog
-from planner.settings import ConfigurationError
+from planner.settings import ConfigurationError, misspelt
 from planner.simulation.trace import TraceError
 from planner.sources.base import SourceError
 from planner.tracing import Tracing, TracingError, tracing_to
@@ -71,6 +71,8 @@ async def _serve(invocation: Invocation, tracing: Tracing) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)
     loop.add_signal_handler(signal.SIGHUP, daemon.request_reload)
+    for variable, near in misspelt(os.environ):
+        log.warning("environment variable sets no option", variable=variable, like=near)
     async with daemon, _decision_log(daemon):
         log.info(
             "planner started",

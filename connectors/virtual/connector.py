@@ -133,9 +133,7 @@ class VirtualConnector(Connector):
             try:
                 findings.append(Finding(subject=subject, health=Health.OK, detail=await attempt()))
             except (ConnectorError, OSError) as error:
-                findings.append(
-                    Finding(subject=subject, health=Health.FAILED, detail=str(error), remedy="mend what it names")
-                )
+                findings.append(Finding(subject=subject, health=Health.FAILED, detail=str(error), remedy="as it says"))
         return findings
 
     async def _check_store(self) -> str:
@@ -147,10 +145,16 @@ class VirtualConnector(Connector):
             return "in this process only"
         self._listen.ssl_context()
         family = socket.AF_INET6 if ":" in self._listen.host else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((self._listen.host, self._listen.port))
-        return f"{self._listen.host}:{self._listen.port} is free"
+        place = f"{self._listen.host}:{self._listen.port}"
+        try:
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((self._listen.host, self._listen.port))
+        except OSError as error:
+            raise ConnectorError(
+                f"{place} cannot be listened to: {error.strerror}; free it, or choose another with --virtual-listen"
+            ) from error
+        return f"{place} is free"
 
     @property
     def leading(self) -> bool:

@@ -5,6 +5,7 @@ from planner.settings.deployment import DeploymentOptions
 from planner.settings.election import ElectionOptions
 from planner.settings.engine import EngineOptions
 from planner.settings.kubernetes import ClusterOptions, KubernetesOptions
+from planner.settings.misspelling import misspelt, nearest
 from planner.settings.options import OptionGroup, extra, flag
 from planner.settings.profile import ProfileOptions
 from planner.settings.reload import Reload
@@ -37,5 +38,7 @@ __all__ = [
     "extra",
     "flag",
     "from_environment",
+    "misspelt",
+    "nearest",
     "validate",
 ]

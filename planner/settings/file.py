@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 import yaml
 
+from planner.settings.misspelling import nearest
 from planner.settings.settings import Found, Settings
 from planner.settings.validation import ConfigurationError
 
@@ -37,7 +37,7 @@ def from_file(path: Path) -> dict[str, Found]:
 def _field_of(key: object, path: Path) -> str:
     name = str(key).replace("-", "_")
     if name not in Settings.model_fields:
-        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        hint = f"did you mean {near[0]}?" if near else "see --help for the options there are"
+        near = nearest(name, Settings.model_fields)
+        hint = f"did you mean {near}?" if near else "see --help for the options there are"
         raise ConfigurationError(f"--config {path}: {key!r} is no option; {hint}")
     return name

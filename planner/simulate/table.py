@@ -106,13 +106,18 @@ def arrived(seen: Survey) -> str:
     """What came, in a sentence that shows at a glance whether the file was understood."""
     rate = seen.requests / seen.length_s if seen.length_s else float(seen.requests)
     return (
-        f"{_number(seen.requests)} in {_span(seen.length_s)}, {rate:.3g}/s on average, "
+        f"{_number(seen.requests)} in {_span(seen.length_s)}, {_rate(rate)}/s on average, "
         f"of {seen.isl:.0f} tokens in and {seen.osl:.0f} out."
     )
 
 
 def _number(requests: int) -> str:
     return f"{requests:,} request{'s' * (requests != 1)}"
+
+
+def _rate(rate_rps: float) -> str:
+    """A rate with three digits, never as a power of ten."""
+    return f"{rate_rps:,.0f}" if rate_rps >= 100 else f"{rate_rps:.3g}" if rate_rps >= 0.001 else f"{rate_rps:.6f}"
 
 
 def _span(seconds: float) -> str:

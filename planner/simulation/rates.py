@@ -47,10 +47,12 @@ def read_rates(path: Path) -> list[Rates]:
     try:
         with open_text(path) as stream:
             reader = csv.DictReader(stream, skipinitialspace=True)
-            if missing := set(_CSV_FIELDS) - set(reader.fieldnames or ()):
+            headings = list(reader.fieldnames or ())
+            reader.fieldnames = [heading.strip().lower() for heading in headings]
+            if missing := set(_CSV_FIELDS) - set(reader.fieldnames):
                 raise TraceError(
                     f"{path} has no column {', '.join(sorted(missing))}; expected {','.join(_CSV_FIELDS)}, "
-                    f"found {','.join(reader.fieldnames or ()) or 'nothing'}; a file of a row a request is to become "
+                    f"found {','.join(headings) or 'nothing'}; a file of a row a request is to become "
                     "JSON lines, as docs/simulation.md shows"
                 )
             rows: list[list[float]] = []

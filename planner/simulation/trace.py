@@ -17,6 +17,8 @@ _FIELDS = ("timestamp", "input_length", "output_length")
 _NAMED_LINES = 5
 # The first bytes of what gzip packed.
 _GZIP = b"\x1f\x8b"
+# Characters of a line that a message quotes.
+_QUOTED = 100
 # Longer than any context: what asks for more is no request.
 MOST_TOKENS = 1e9
 # More intervals are of timestamps of two clocks, or of another unit.
@@ -83,13 +85,14 @@ class Trace:
             TraceError: The file cannot be read, or no line of it is a request.
         """
         self.bad_lines, self.bad_line_numbers = 0, []
-        found = False
+        found, first_bad = False, ""
         try:
             with open_text(self.path) as lines:
                 for number, line in enumerate(lines, start=1):
                     request = _parse(line)
                     if request is None:
                         self._note(number, line)
+                        first_bad = first_bad or _shortened(line)
                         continue
                     found = True
                     yield request
@@ -98,7 +101,8 @@ class Trace:
         if not found:
             raise TraceError(
                 f"trace {self.path} holds no request; expected lines of JSON objects with {', '.join(_FIELDS)} "
-                "(timestamp in ms, lengths in tokens), or a file named .csv of timestamp_s,request_rate,isl,osl"
+                "(timestamp in ms, lengths in tokens), or a file named .csv of timestamp_s,request_rate,isl,osl; "
+                f"found {first_bad or 'no text'}"
             )
 
     def _note(self, number: int, line: str) -> None:
@@ -179,6 +183,12 @@ def _interval(end_s: float, total: list[float] | None) -> TraceInterval:
         return TraceInterval(end_s=end_s, requests=0, isl=None, osl=None)
     requests, isl, osl = total
     return TraceInterval(end_s=end_s, requests=int(requests), isl=isl / requests, osl=osl / requests)
+
+
+def _shortened(line: str) -> str:
+    """The beginning of a line, as it is quoted in messages; empty if the line is."""
+    text = line.strip()
+    return f"{text[:_QUOTED]}..." if len(text) > _QUOTED else text
 
 
 def _parse(line: str) -> TraceRequest | None:

@@ -69,9 +69,27 @@ def test_a_command_below_another():
     [
         (["folder"], "command 'folder' needs another word; choose from show"),
         (["folder", "hide"], "command 'folder hide' is unknown; choose from show"),
-        (["folder", "show", "--ttft", "3"], "unrecognized arguments: --ttft 3"),
+        (
+            ["folder", "show", "--ttft", "3"],
+            "unrecognized arguments: --ttft 3; see python -m planner folder show --help",
+        ),
     ],
 )
 def test_what_a_nested_command_line_lacks_is_told(given, told):
     with pytest.raises(ConfigurationError, match=told):
         parse(given, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--ttfft=5"], "unrecognized arguments: --ttfft=5; did you mean --ttft?"),
+        (["simulate", "--baselin", "hpa", "--tarce", "x"], "unrecognized arguments: --tarce x; did you mean --trace?"),
+        (["check", "nonsense"], "unrecognized arguments: nonsense; see python -m planner check --help"),
+        (["check", "--xyzzy"], "unrecognized arguments: --xyzzy; see python -m planner check --help"),
+    ],
+)
+def test_a_misspelt_flag_is_told_with_the_one_that_may_be_meant(given, told):
+    with pytest.raises(ConfigurationError) as refused:
+        parse(given, {})
+    assert str(refused.value) == told

@@ -337,11 +337,14 @@ async def test_a_check_finds_a_port_that_is_taken(make_connector):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        connector = make_connector(listen=Listen("127.0.0.1", other.getsockname()[1]))
+        other_port = other.getsockname()[1]
+        connector = make_connector(listen=Listen("127.0.0.1", other_port))
         state, interface = await connector.check()
     assert state.health is Health.OK
     assert interface.health is Health.FAILED
     assert interface.remedy
+    assert f"127.0.0.1:{other_port} cannot be listened to: Address already in use" in interface.detail
+    assert "--virtual-listen" in interface.detail
 
 
 async def test_a_check_finds_an_open_door(make_connector):

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from planner.simulate.table import COLUMNS, tables
+from planner.simulate.survey import Survey
+from planner.simulate.table import COLUMNS, arrived, tables
 from planner.simulation.loop import Run
 from planner.simulation.score import Latency, Score
 
@@ -38,3 +39,12 @@ def test_no_number_is_cut_off(width, number):
     assert "…" not in text
     for cell in COLUMNS.values():
         assert cell(SCORE) in text
+
+
+@pytest.mark.parametrize(
+    ("requests", "length_s", "shown"),
+    [(10_795, 3.6, "2,999/s"), (300, 60.0, "5/s"), (500, 700.0, "0.714/s"), (10, 3_600_000.0, "0.000003/s")],
+)
+def test_a_rate_is_never_told_as_a_power_of_ten(requests, length_s, shown):
+    seen = Survey(requests=requests, length_s=length_s, isl=1, osl=1, early_rps=1, early_isl=1, early_osl=1)
+    assert f", {shown} on average," in arrived(seen)

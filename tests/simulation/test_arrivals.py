@@ -61,6 +61,11 @@ def test_a_csv_that_begins_with_silence_begins_with_silence(tmp_path):
     assert len(late) == pytest.approx(200, rel=0.3)
 
 
+def test_the_columns_of_a_csv_may_stand_in_any_order_and_case(tmp_path):
+    (tmp_path / "a.csv").write_text(" OSL , ISL,Timestamp_S,Request_Rate\n50,500,0,1\n60,600,10,2\n")
+    assert read_rates(tmp_path / "a.csv") == [(0, 10, 1, 500, 50), (10, 10, 2, 600, 60)]
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

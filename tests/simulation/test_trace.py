@@ -76,11 +76,21 @@ def test_a_clean_trace_has_nothing_to_complain_of(tmp_path):
     assert trace.complaint is None
 
 
-@pytest.mark.parametrize("content", [b"", b"hello\n", b"\xff\xfe\x00"])
-def test_a_file_without_requests_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "found no text$"),
+        (b"\n\n", "found no text$"),
+        (b"\nhello\nbye\n", "found hello$"),
+        (b"\xff\xfe\x00", "found "),
+        (b'{"TIMESTAMP": 0}\n', r'found \{"TIMESTAMP": 0\}$'),
+        (b"[" + b"1, " * 100, r"found \[(1, ){33}\.\.\.$"),
+    ],
+)
+def test_a_file_without_requests_is_refused_with_what_it_begins_with(tmp_path, content, found):
     path = tmp_path / "trace.jsonl"
     path.write_bytes(content)
-    with pytest.raises(TraceError, match="holds no request; expected lines of JSON"):
+    with pytest.raises(TraceError, match=f"holds no request; expected lines of JSON .*; {found}"):
         list(Trace(path))
 
 

@@ -175,6 +175,8 @@ class ScrapeSource(FrontendSource):
         snapshot, errors = await self._read()
         shown = [without_password(url) for url in self._urls]
         findings = [_check_page(url, errors.get(url)) for url in shown]
+        if not snapshot.pages:
+            return findings
         try:
             selection = self._choose(snapshot)
         except SourceError as error:

@@ -31,6 +31,12 @@ async def test_check_tells_what_is_wrong_with_a_page_and_what_to_do(rig):
     assert "--frontend-metrics-url" in finding.remedy
 
 
+async def test_check_looks_for_no_series_where_no_page_can_be_read(rig):
+    at = await rig()
+    at.pages[0].fault = answer("<html>")
+    assert [finding.subject for finding in await at.source.check()] == ["frontend"]
+
+
 async def test_check_lists_models_where_there_are_several(rig):
     at = await rig()
     at.pages[0].text = HERE + "".join(f'dynamo_frontend_queued_requests{{model="{name}"}} 1\n' for name in ("b", "a"))
