@@ -81,6 +81,8 @@ def test_every_chart_is_drawn_and_shares_one_cursor(planner, open_tab, picture):
     stamps = {stamp for stamp in tab.page.locator("figure.chart .stamp").all_inner_texts() if stamp}
     assert len(stamps) == 1, "all charts tell of the same moment"
     assert tab.text("[data-chart=rate] .legend").startswith("Observed")
+    assert " 90 %" in tab.text("[data-chart=rate] .legend").replace("\N{EN DASH}", " ")
+    assert "90 %" not in tab.text("[data-chart=isl] .legend"), "no forecast of lengths alone has a band"
 
 
 def test_dragging_zooms_all_charts_and_back(planner, open_tab):

@@ -12,19 +12,21 @@ const BOUNDS = {
 
 const CHARTS = (() => {
   const line = (column, label, colour, more) => ({ column, label, colour, ...more });
-  const band = (name, colour) => [
-    { column: `${name}High`, colour, edge: true },
-    { column: `${name}Low`, colour, edge: true },
+  const foreseen = (id) => [
+    line(`${id}Predicted`, "Predicted", "orange", { dash: [5, 4] }),
+    line(id, "Observed", "blue", { width: 2 }),
   ];
-  const load = (id, title, unit) => ({
-    id, title, unit,
+  const rate = {
+    id: "rate", title: "Request rate", unit: "req/s",
     series: [
-      ...band(id, "orange"),
-      line(`${id}Predicted`, "Predicted", "orange", { dash: [5, 4] }),
-      line(id, "Observed", "blue", { width: 2 }),
+      { column: "rateHigh", colour: "orange", edge: true },
+      { column: "rateLow", colour: "orange", edge: true },
+      ...foreseen("rate"),
     ],
     band: [1, 2], bandLabel: "10–90 %",
-  });
+  };
+  /* Lengths have no band of their own: what is uncertain is how many tokens all requests bring. */
+  const length = (id, title) => ({ id, title, unit: "tokens", series: foreseen(id) });
   const latency = (id, title) => ({
     id, title, unit: "ms",
     series: [
@@ -44,7 +46,7 @@ const CHARTS = (() => {
     ],
   });
   return [
-    load("rate", "Request rate", "req/s"),
+    rate,
     {
       id: "gpus", title: "GPUs in use", unit: "GPUs", whole: true,
       series: [
@@ -56,8 +58,8 @@ const CHARTS = (() => {
     { ...pool("decode", "Decode workers"), alone: "Workers" },
     latency("ttft", "TTFT"),
     latency("itl", "ITL"),
-    load("isl", "Input length (ISL)", "tokens"),
-    load("osl", "Output length (OSL)", "tokens"),
+    length("isl", "Input length (ISL)"),
+    length("osl", "Output length (OSL)"),
     {
       id: "correction", title: "Correction factors", unit: "observed / expected",
       series: [

@@ -5,9 +5,6 @@ const APART = [["prefill", "Prefill"], ["decode", "Decode"]];
 const TOGETHER = [["decode", "Workers"]];
 
 class Course {
-  /* The 0.1 and 0.9 quantiles of a normal distribution lie so many standard deviations from its mean. */
-  static #TAIL = 1.2816;
-
   constructor(planner) {
     this.planner = planner;
     this.records = [];
@@ -103,12 +100,8 @@ class Course {
       one: column(() => 1),
     };
     for (const length of ["isl", "osl"]) {
-      const low = (load) => Math.max(0, load[length] * (1 - Course.#TAIL * (load[`${length}_error`] || 0)));
-      const high = (load) => load[length] * (1 + Course.#TAIL * (load[`${length}_error`] || 0));
       all[length] = seen((one) => one[length]);
       all[`${length}Predicted`] = expected((load) => load[length]);
-      all[`${length}Low`] = expected(low);
-      all[`${length}High`] = expected(high);
     }
     for (const pool of POOLS) {
       const workers = (read) => column((row) => (row.next || !row.record.observation[pool] ? null : read(row.record.observation[pool])));
