@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import threading
 import time
 from typing import Protocol
 
@@ -38,8 +40,13 @@ class WallClock:
 class ScaledClock:
     """A clock that starts at the wall clock's time and runs ``speed`` times as fast."""
 
-    def __init__(self, speed: float) -> None:
+    def __init__(self, speed: float, *, longest_gap_s: float = math.inf) -> None:
         """Start the clock now.
+
+        Args:
+            speed: How many times as fast.
+            longest_gap_s: Real seconds that count at most between two looks at the clock: a program that looks at it
+                all the time, and is stopped in between, finds that no more has passed.
 
         Raises:
             ValueError: ``speed`` is not positive.
@@ -47,12 +54,19 @@ class ScaledClock:
         if speed <= 0:
             raise ValueError(f"speed is {speed}; it is a factor above 0")
         self.speed = speed
+        self._longest_gap_s = longest_gap_s
         self._epoch = time.time()
-        self._start = time.monotonic()
+        self._passed_s = 0.0
+        self._looked = time.monotonic()
+        self._lock = threading.Lock()
 
     def now(self) -> float:
         """Scaled seconds since the epoch."""
-        return self._epoch + (time.monotonic() - self._start) * self.speed
+        with self._lock:
+            looked = time.monotonic()
+            self._passed_s += min(looked - self._looked, self._longest_gap_s)
+            self._looked = looked
+            return self._epoch + self._passed_s * self.speed
 
     async def sleep_until(self, when: float) -> None:
         """Return once the scaled clock has reached ``when``."""

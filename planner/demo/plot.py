@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.demo.story import Story
-from planner.drawing import draw_forecast, picture
+from planner.drawing import draw_forecast, finish, picture, scale_of_counts, scale_of_ratios
 
 
 def plot(story: Story, file: Path) -> None:
@@ -41,9 +41,8 @@ def _plot_load(axes: Any, story: Story) -> None:
     ahead = [(record.observation.time, record.decision.explanation.forecast) for record in story.records]
     expected = [(time + forecast.interval, forecast) for time, forecast in ahead if forecast is not None]
     draw_forecast(axes, _minutes(story, [time for time, _ in expected]), [forecast for _, forecast in expected])
-    axes.set_ylabel("requests/s")
-    axes.set_title("Load and forecast", loc="left", fontweight="bold")
-    axes.legend(loc="upper left", ncols=3, frameon=False)
+    axes.set_ylim(bottom=0)
+    finish(axes, "Load and forecast", "requests/s", 3)
 
 
 def _plot_workers(axes: Any, story: Story, pool: str) -> None:
@@ -70,10 +69,8 @@ def _plot_workers(axes: Any, story: Story, pool: str) -> None:
         linewidth=1,
         label="decided",
     )
-    axes.set_ylabel("workers")
-    axes.set_ylim(bottom=0)
-    axes.set_title(f"{pool.capitalize()} workers", loc="left", fontweight="bold")
-    axes.legend(loc="upper left", ncols=3, frameon=False)
+    scale_of_counts(axes)
+    finish(axes, f"{pool.capitalize()} workers", "workers", 3)
 
 
 def _plot_latency(axes: Any, story: Story) -> None:
@@ -85,9 +82,6 @@ def _plot_latency(axes: Any, story: Story) -> None:
         ([one.itl_ms for one in seen], targets.itl, "ITL", "C4"),
     ):
         share = [None if value is None else value / target for value in values]
-        axes.plot(times, share, color=colour, label=f"{label} / {target:g} ms")
-    axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
-    axes.set_yscale("log")
-    axes.set_ylabel("share of target")
-    axes.set_title("Mean latencies against their targets", loc="left", fontweight="bold")
-    axes.legend(loc="upper left", ncols=2, frameon=False)
+        axes.plot(times, share, color=colour, label=f"{label} mean")
+    scale_of_ratios(axes)
+    finish(axes, f"Latency over target (TTFT {targets.ttft:g} ms, ITL {targets.itl:g} ms)", "over target", 2)

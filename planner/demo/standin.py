@@ -78,6 +78,7 @@ class StandIn:
         """
         self._clock = clock
         self._arrivals = arrivals
+        self._upcoming = next(arrivals, None)
         self._pages = [_Page(model, version) for _ in range(frontends)]
         self._turn = itertools.cycle(self._pages)
         self._by_request: dict[Request, Frontend] = {}
@@ -117,19 +118,23 @@ class StandIn:
                 await page.runner.cleanup()
 
     async def _run(self) -> None:
-        upcoming = next(self._arrivals, None)
         while True:
-            now = self._clock.now()
-            while upcoming is not None and upcoming.time <= now:
-                # The clock may have gone a little further already, when workers were scaled.
-                self.deployment.submit(max(upcoming.time, self.deployment.time_s), upcoming.isl, upcoming.osl)
-                upcoming = next(self._arrivals, None)
-            self.deployment.advance(now)
+            self._catch_up()
             await asyncio.sleep(_STEP_S)
+
+    def _catch_up(self) -> None:
+        """Let happen what has become due, each request at its own time however late this is called."""
+        now = self._clock.now()
+        while self._upcoming is not None and self._upcoming.time <= now:
+            time, isl, osl = self._upcoming
+            # The first ones may have come before there was anybody to serve them.
+            self.deployment.submit(max(time, self.deployment.time_s), isl, osl)
+            self._upcoming = next(self._arrivals, None)
+        self.deployment.advance(now)
 
     def scale(self, prefill: int, decode: int) -> None:
         """Ask for so many workers."""
-        self.deployment.advance(self._clock.now())
+        self._catch_up()
         self.deployment.scale(prefill=prefill, decode=decode)
 
     def workers(self) -> tuple[Workers, Workers]:

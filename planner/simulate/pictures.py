@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.drawing import draw_forecast, picture
+from planner.drawing import draw_forecast, finish, picture, plain_decades, scale_of_counts, scale_of_ratios
 from planner.settings import Settings
 from planner.simulate.axes import time_unit
 from planner.simulate.contest import wanted_share
@@ -17,8 +17,6 @@ from planner.simulation.loop import Point, Run
 
 # GPU-hours that are so many times apart are drawn on a logarithmic scale.
 _WIDE = 5.0
-# What is counted has so much room above it.
-_HEADROOM = 1.05
 
 
 def draw(run: Run, title: str, file: Path, settings: Settings) -> None:
@@ -43,8 +41,8 @@ def draw(run: Run, title: str, file: Path, settings: Settings) -> None:
         _draw_latency(latency, times, points, settings.ttft, settings.itl)
         _draw_attained(attained, times, run.attained, wanted_share(settings))
         backlog.fill_between(times, [point.observation.queued or 0 for point in points], color="C5", linewidth=0)
-        _count(backlog)
-        _finish(backlog, "Waiting for a first token", "requests")
+        scale_of_counts(backlog)
+        finish(backlog, "Waiting for a first token", "requests")
         _draw_gpus(gpus, times, points)
         gpus.set_xlabel(unit)
 
@@ -56,26 +54,12 @@ def _pools(points: Sequence[Point]) -> Sequence[tuple[int, str]]:
     return ((1, "Workers"),)
 
 
-def _finish(axes: Any, title: str, unit: str, columns: int = 0) -> None:
-    axes.set_title(title, loc="left", fontweight="bold")
-    axes.set_ylabel(unit)
-    if columns:
-        # Beside the title, where no curve runs through it.
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=columns, frameon=False, borderpad=0)
-
-
-def _count(axes: Any) -> None:
-    """A scale of whole numbers from 0 on, with room above the highest."""
-    axes.set_ylim(0, max(1.0, axes.get_ylim()[1]) * _HEADROOM)
-    axes.yaxis.get_major_locator().set_params(integer=True)
-
-
 def _draw_load(axes: Any, times: Sequence[float], points: Sequence[Point], seconds: float) -> None:
     axes.plot(times, [point.observation.request_rate_rps for point in points], label="arrivals", color="C0")
     told = [(point.time_s, point.forecast) for point in points if point.forecast is not None]
     draw_forecast(axes, [(time_s + load.interval) / seconds for time_s, load in told], [load for _, load in told])
     axes.set_ylim(bottom=0)
-    _finish(axes, "Load and forecast", "requests/s", 3)
+    finish(axes, "Load and forecast", "requests/s", 3)
 
 
 def _draw_pool(axes: Any, seconds: float, run: Run, index: int, title: str) -> None:
@@ -88,8 +72,8 @@ def _draw_pool(axes: Any, seconds: float, run: Run, index: int, title: str) -> N
     needed = [(point.time_s / seconds, need) for point in run.points if (need := point.needed[index]) is not None]
     if needed:
         axes.step(*zip(*needed, strict=True), where="post", color="C3", linewidth=0.8, linestyle=":", label="needed")
-    _count(axes)
-    _finish(axes, title, "workers", 3)
+    scale_of_counts(axes)
+    finish(axes, title, "workers", 3)
 
 
 def _draw_latency(axes: Any, times: Sequence[float], points: Sequence[Point], ttft_ms: float, itl_ms: float) -> None:
@@ -101,11 +85,8 @@ def _draw_latency(axes: Any, times: Sequence[float], points: Sequence[Point], tt
         axes.plot(times, [_over(getattr(one, mean), target) for one in seen], color=colour, label=f"{label} mean")
         p95 = [_over((getattr(one, quantiles) or {}).get(0.95), target) for one in seen]
         axes.plot(times, p95, color=colour, linewidth=0.7, linestyle="--", label=f"{label} p95")
-    axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
-    axes.set_yscale("log")
-    for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        ticks(_share)
-    _finish(axes, f"Latency over target (TTFT {ttft_ms:g} ms, ITL {itl_ms:g} ms)", "over target", 4)
+    scale_of_ratios(axes)
+    finish(axes, f"Latency over target (TTFT {ttft_ms:g} ms, ITL {itl_ms:g} ms)", "over target", 4)
 
 
 def _draw_attained(axes: Any, times: Sequence[float], attained: Sequence[float | None], wanted: float) -> None:
@@ -118,12 +99,7 @@ def _draw_attained(axes: Any, times: Sequence[float], attained: Sequence[float |
     lowest = min((share for share in shares if not math.isnan(share)), default=100.0)
     # What is missed shall be seen, also where it is little.
     axes.set_ylim(max(0.0, min(lowest - 5, 90.0)), 100)
-    _finish(axes, f"Requests within both targets, by arrival ({100 * wanted:g} % wanted)", "%")
-
-
-def _share(value: float, _: float | None = None) -> str:
-    # A label for 1, 2 and 5 of every decade; more would run into each other.
-    return f"{value:g}" if f"{value:e}"[0] in "125" else ""
+    finish(axes, f"Requests within both targets, by arrival ({100 * wanted:g} % wanted)", "%")
 
 
 def _draw_gpus(axes: Any, times: Sequence[float], points: Sequence[Point]) -> None:
@@ -134,8 +110,8 @@ def _draw_gpus(axes: Any, times: Sequence[float], points: Sequence[Point]) -> No
     used = list(itertools.accumulate(count * span for count, span in zip(gpus, spans, strict=True)))
     axes.step(times, gpus, where="post", color="black", linewidth=1, label="in use")
     axes.plot([], [], color="C0", linewidth=1, linestyle="--", label="GPU-hours so far")
-    _count(axes)
-    _finish(axes, "GPUs", "GPUs", 2)
+    scale_of_counts(axes)
+    finish(axes, "GPUs", "GPUs", 2)
     beside = axes.twinx()
     beside.spines.right.set_visible(True)
     beside.plot(times, used, color="C0", linewidth=1, linestyle="--")
@@ -160,13 +136,12 @@ def draw_overview(runs: Mapping[str, Run], file: Path) -> None:
         spent = [run.score.gpu_hours for run in runs.values()]
         if min(spent) > 0 and max(spent) > _WIDE * min(spent):
             axes.set_xscale("log")
-            for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-                ticks(_share)
+            plain_decades(axes.xaxis)
         axes.margins(x=0.08, y=0.15)
         axes.grid(alpha=0.3, linewidth=0.6, which="both")
         axes.set_xlabel("GPU-hours")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelspacing=0.7)
-        _finish(axes, "Requests within both targets, and what that cost: the upper left is best", "%")
+        finish(axes, "Requests within both targets, and what that cost: the upper left is best", "%")
 
 
 def _over(value: float | None, target: float) -> float | None:

@@ -82,3 +82,24 @@ async def test_workers_take_their_time(standin):
     await asyncio.sleep(0.4)
     prefill, decode = standin.workers()
     assert (prefill.ready, decode.ready) == (3, 2)
+
+
+class Watch:
+    """A clock that is moved on by hand."""
+
+    def __init__(self):
+        self.time = 1000.0
+
+    def now(self):
+        return self.time
+
+
+def test_requests_arrive_at_their_own_times_however_late_that_is_noticed(profile):
+    watch = Watch()
+    arrivals = (Arrival(1000.0 + index, 500, 2) for index in itertools.count())
+    standin = StandIn(profile, arrivals, watch, startup_s=10.0)
+    watch.time += 30.0
+    standin.scale(2, 1)
+    assert standin.arrived_total == 31
+    assert [request.arrival_s for request in standin.finished] == [1000.0 + index for index in range(30)]
+    assert max(request.ttft_ms for request in standin.finished) < 500
