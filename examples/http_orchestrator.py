@@ -58,6 +58,10 @@ def call(planner: str, token: str | None, method: str, path: str, body: object =
             with urllib.request.urlopen(request, timeout=90) as response:
                 return None if response.status == 204 else json.load(response)
         except urllib.error.HTTPError as error:
+            if error.code == 404:
+                # It has lost its state, and knows nothing of what it decided before: it will decide anew.
+                print(f"{planner}{path}: {error.read().decode()}", file=sys.stderr, flush=True)
+                return None
             if error.code not in (429, 503):
                 raise SystemExit(f"the planner refused {path}: {error.read().decode()}") from error
         except OSError as error:

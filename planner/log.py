@@ -74,10 +74,13 @@ class _Front(QueueHandler):
 
 
 def _file_handler(directory: Path) -> RotatingFileHandler:
-    directory.mkdir(parents=True, exist_ok=True)
-    handler = RotatingFileHandler(
-        directory / LOG_FILE, maxBytes=_ROTATE_BYTES, backupCount=_ROTATED_FILES, encoding="utf-8"
-    )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(
+            directory / LOG_FILE, maxBytes=_ROTATE_BYTES, backupCount=_ROTATED_FILES, encoding="utf-8"
+        )
+    except OSError as error:
+        raise OSError(f"--log-dir {directory}: {error.strerror}; give a folder that can be written") from error
     handler.setFormatter(_formatter(structlog.processors.JSONRenderer()))
     return handler
 

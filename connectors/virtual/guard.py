@@ -50,7 +50,16 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status < 400:
             raise
         headers = {key: error.headers[key] for key in ("Allow",) if key in error.headers}
-        return problem(error.status, error.reason, headers)
+        return problem(error.status, _what_there_is(request, error), headers)
+
+
+def _what_there_is(request: web.Request, error: web.HTTPException) -> str:
+    """What is said of a request that is for no page."""
+    if isinstance(error, web.HTTPNotFound):
+        return f"there is no page {request.path}"
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return f"{request.path} does not take {request.method}; it takes {', '.join(sorted(error.allowed_methods))}"
+    return error.reason
 
 
 def bearer(token: str) -> Middleware:

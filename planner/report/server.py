@@ -74,7 +74,13 @@ class ReportServer:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         for port in self._ports:
-            await web.TCPSite(self._runner, self._host, port).start()
+            try:
+                await web.TCPSite(self._runner, self._host, port).start()
+            except OSError as error:
+                raise OSError(
+                    f"port {port} for metrics and health cannot be had: {error.strerror}; see "
+                    "--metric-reporting-prometheus-port, --system-port and --metric-reporting-host"
+                ) from error
 
     async def close(self) -> None:
         """Stop listening."""

@@ -101,8 +101,7 @@ class Trace:
         if not found:
             raise TraceError(
                 f"trace {self.path} holds no request; expected lines of JSON objects with {', '.join(_FIELDS)} "
-                "(timestamp in ms, lengths in tokens), or a file named .csv of timestamp_s,request_rate,isl,osl; "
-                f"found {first_bad or 'no text'}"
+                f"(timestamp in ms, lengths in tokens); found {first_bad or 'no text'}"
             )
 
     def _note(self, number: int, line: str) -> None:

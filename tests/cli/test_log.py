@@ -58,3 +58,12 @@ def test_logging_is_given_back(capsys):
     )
     log.info("after")
     assert capsys.readouterr().err == ""
+
+
+def test_a_folder_that_cannot_be_had_is_told_with_its_option(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with (
+        pytest.raises(OSError, match=r"--log-dir .*taken: File exists; give a folder that can be written"),
+        logging_to(level="info", style="json", directory=tmp_path / "taken"),
+    ):
+        pass

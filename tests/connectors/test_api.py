@@ -275,7 +275,7 @@ async def test_a_body_too_large_is_refused(http):
     "path", ["/", "/api/v1", "/api/v1/decisions", "/api/v2/decision", f"{DECISION}/", f"{DECISION}/0", "/metrics"]
 )
 async def test_a_route_that_is_not_there_is_a_problem(http, path):
-    problem(await http.get(path), 404)
+    assert problem(await http.get(path), 404).startswith("there is no page /")
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ async def test_a_route_that_is_not_there_is_a_problem(http, path):
     ],
 )
 async def test_a_method_that_is_not_there_is_a_problem(http, method, path):
-    problem(await http.request(method, path), 405)
+    assert f" does not take {method}; it takes " in problem(await http.request(method, path), 405)
 
 
 async def test_a_state_that_cannot_be_kept_is_a_problem_of_the_planner(make_connector, state_file, decision):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.util
 import itertools
+import runpy
 import signal
 import sys
 import time
@@ -103,6 +104,11 @@ async def test_processes_come_and_go_as_decided(planner, kind):
         await until(lambda: planner.store.state.prefill == Workers(1) and planner.store.state.decode == Workers(2))
         left = workers(process)
     assert not any(psutil.pid_exists(pid) for pid in left)
+
+
+async def test_the_http_orchestrator_outlives_a_planner_that_has_lost_its_decisions(planner):
+    call = runpy.run_path(str(EXAMPLES / "http_orchestrator.py"))["call"]
+    assert await asyncio.to_thread(call, planner.url, "the-token", "POST", "/api/v1/decision/7/complete") is None
 
 
 async def test_the_local_orchestrator_embeds_a_planner_and_scales_with_its_traffic():

@@ -1,3 +1,5 @@
+import socket
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -123,3 +125,21 @@ async def test_a_bad_limit_is_explained(serve):
 async def test_nothing_can_be_changed(serve):
     async with await serve() as client:
         assert (await client.post("/api/v1/decisions", json={})).status_code == 405
+
+
+async def test_a_port_that_is_taken_is_told_with_its_options(history):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        server = ReportServer(
+            host="127.0.0.1",
+            ports=[port],
+            registry=PlannerMetrics().registry,
+            history=history,
+            healthy=lambda: None,
+            ready=lambda: None,
+        )
+        with pytest.raises(OSError, match=rf"port {port} for metrics and health .* --metric-reporting-prometheus-port"):
+            await server.start()
+        await server.close()

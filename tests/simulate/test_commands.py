@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from planner.__main__ import main
@@ -220,22 +221,6 @@ def test_ctrl_c_ends_it_at_once_with_what_there_is(tmp_path, trace, command, aft
     assert "stopped" in (stdout + stderr).lower()
 
 
-def children(process):
-    return [
-        int(child)
-        for listed in Path(f"/proc/{process.pid}/task").glob("*/children")
-        for child in listed.read_text().split()
-    ]
-
-
-def alive(number):
-    """Whether a process runs; one that has ended and that nobody has looked after does not."""
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 @pytest.fixture
 def running(tmp_path):
     """A simulation in the midst of its work."""
@@ -255,12 +240,16 @@ def running(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_nothing_goes_on_when_it_is_ended(running, number):
-    await until(lambda: len(children(running)) >= 2)
+    seen = psutil.Process(running.pid)
+    await until(lambda: len(seen.children()) >= 2)
     await asyncio.sleep(1.0)
-    working = children(running)
+    working = seen.children()
     running.send_signal(number)
     stdout, stderr = running.communicate(timeout=30)
-    await until(lambda: not any(map(alive, working)), within_s=20)
+    await until(
+        lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in working),
+        passing_over=[psutil.NoSuchProcess],
+    )
     if number == signal.SIGTERM:
         assert running.returncode == 130
         assert stderr == "python -m planner simulate: stopped before any run had ended\n"
