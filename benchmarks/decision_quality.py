@@ -1,7 +1,7 @@
 r"""Attainment against GPU-hours: the planner, a clairvoyant one, the published rules and an HPA on the same requests.
 
-    python benchmarks/decision_quality.py ../shared/traces/*.jsonl.gz \
-        --profile ../shared/profiles/qwen3-32b-h200-vllm-p-tp1-d-tp2 --decode-gpus 2
+    python benchmarks/decision_quality.py TRACES/*.jsonl.gz \
+        --profile PROFILES/qwen3-32b-h200-vllm-p-tp1-d-tp2 --decode-gpus 2
 
 Each contestant goes through each trace at several percentiles, which gives its frontier. Beside every point stands what
 the clairvoyant planner, which knows every interval's arrivals and decides by the same rules, attains with as many

@@ -1,6 +1,6 @@
 r"""How far forecasts of real traffic are off, and whether their uncertainty is honest.
 
-    python benchmarks/forecast_error.py ../shared/traces/*.jsonl.gz ../shared/traces/*.csv
+    python benchmarks/forecast_error.py TRACES/*.jsonl.gz TRACES/*.csv
 
 Request count, ISL and OSL of every trace in intervals of 60, 180 and 600 s, 1 to 3 intervals ahead. For each series
 the error of ``auto`` stands beside that of the best single predictor in hindsight; then each predictor's mean over all

@@ -1,6 +1,6 @@
 """How well profiles are interpolated: points left out and predicted from the rest.
 
-    python benchmarks/profile_holdout.py --profiles ../shared/profiles
+    python benchmarks/profile_holdout.py --profiles PROFILES
 
 Ours against the published approach: a cubic interpolation of ITL and of throughput on a grid of 100 x 100, filled with
 the nearest value where the cubic is undefined, and clamped at the border of the grid. Figures are relative errors.

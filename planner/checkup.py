@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,15 +25,16 @@ _MARKS = {Health.OK: "[green]ok[/]", Health.WARNING: "[yellow]warning[/]", Healt
 
 
 def check(invocation: Invocation) -> int:
-    """Print a table of what was checked.
+    """Print what was checked.
 
     Returns:
         The exit code: 0, or 1 if a run could not work.
     """
     findings = asyncio.run(check_up(invocation.settings))
-    print_findings(findings)
     failed = sum(finding.health is Health.FAILED for finding in findings)
-    print(f"{failed} of {len(findings)} checks failed: a run could not work." if failed else "A run would work.")  # noqa: T201
+    print_findings(findings, invocation.extras.format)
+    if invocation.extras.format == "table":
+        print(f"{failed} of {len(findings)} checks failed: a run could not work." if failed else "A run would work.")  # noqa: T201
     return EXIT_FAILED if failed else 0
 
 
@@ -143,8 +146,11 @@ def _not_as_set(subject: str, error: Exception) -> Finding:
     return Finding(subject=subject, health=Health.FAILED, detail=str(error), remedy="mend the setting it names")
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
-    """Print a table of what was checked."""
+def print_findings(findings: Sequence[Finding], form: str) -> None:
+    """Print what was checked, as a ``table`` or as ``json``: a list of objects with the attributes of a finding."""
+    if form == "json":
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))  # noqa: T201
+        return
     from rich.console import Console  # noqa: PLC0415 - only this command shows tables
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415

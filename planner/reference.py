@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import yaml
 from pydantic.fields import FieldInfo
 
 from planner.dgdr.controller.issues import ISSUES as CONTROLLER_ISSUES
@@ -15,7 +17,10 @@ from planner.settings.words import accepts, default_text, is_secret
 PAGE = Path("docs/configuration.md")
 SCHEMA = Path("docs/configuration.schema.json")
 DGDR_PAGE = Path("docs/dgdr.md")
+CHART_VALUES = Path("examples/kubernetes/chart/values.yaml")
 CHART_SCHEMA = Path("examples/kubernetes/chart/values.schema.json")
+# Values of the chart that have whatever names their user gives them.
+_FREE = ("resources", "dashboardLabels")
 
 _INTRODUCTION = """\
 # Configuration
@@ -63,21 +68,42 @@ def schema() -> str:
 def chart_schema() -> str:
     """The JSON Schema of the values of the Helm chart, of which ``settings`` are a configuration file."""
     document = json.loads(schema())
+    values = yaml.safe_load(CHART_VALUES.read_text(encoding="utf-8"))
     return (
         json.dumps(
             {
                 "$schema": "http://json-schema.org/draft-07/schema#",
                 "type": "object",
                 "properties": {
+                    # What Helm hands on from a chart that this one is part of.
+                    "global": {},
+                    **{name: _shape(name, value) for name, value in values.items()},
                     "replicas": {"type": "integer", "minimum": 0},
-                    "deployment": {"type": "object", "additionalProperties": {"type": "string"}},
                     "settings": {key: document[key] for key in ("type", "properties", "additionalProperties")},
                 },
+                "additionalProperties": False,
             },
             indent=2,
         )
         + "\n"
     )
+
+
+def _shape(name: str, value: Any) -> dict[str, Any]:
+    """What a value of the chart may be: of the kind of its default, with the names that that has."""
+    # Text may look like a number on a command line, such as the tag of an image.
+    kinds: dict[type, str | list[str]] = {
+        bool: "boolean",
+        int: "integer",
+        str: ["string", "number"],
+        list: "array",
+        dict: "object",
+    }
+    shape: dict[str, Any] = {"type": kinds[type(value)]}
+    if isinstance(value, dict) and value and name not in _FREE:
+        shape["properties"] = {key: _shape(key, below) for key, below in value.items()}
+        shape["additionalProperties"] = False
+    return shape
 
 
 def dgdr_page(text: str) -> str:

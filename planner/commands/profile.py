@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from planner.commands import check
 from planner.commands.points import add_isl_range, add_max_kv_tokens, add_max_num_seqs, add_points, add_time_limit
 from planner.commands.values import Group, above, add_output, span, web_address, whole
 
@@ -18,6 +19,7 @@ def add_check_flags(group: Group) -> None:
     """Declare those of ``check``."""
     _add_folder(group)
     group.add_argument("--strict", action="store_true", default=False, help="Let warnings fail, too.")
+    check.add_flags(group)
 
 
 def add_diff_flags(group: Group) -> None:

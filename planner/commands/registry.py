@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from planner.commands import dashboard, demo, dgdr, forecast, history, profile, simulate
+from planner.commands import check, dashboard, demo, dgdr, forecast, history, profile, simulate
 from planner.commands.values import Group
 from planner.settings import (
     GROUPS,
@@ -150,6 +150,8 @@ COMMANDS: tuple[Command, ...] = (
         name="check",
         summary="look whether a run would work, and say how to mend what would not",
         target="planner.checkup:check",
+        add_flags=check.add_flags,
+        title="Check",
     ),
     Command(
         name="demo",

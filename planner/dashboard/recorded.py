@@ -13,7 +13,7 @@ from typing import Any
 from planner.dashboard.facts import facts_of
 from planner.dashboard.recording import RecordedRun, Recording
 from planner.engines import load_profile
-from planner.report.database import HistoryError
+from planner.report.database import HistoryError, not_there
 from planner.report.decision_log import DECISION_FILE, decision_files, lines_of
 from planner.report.life import Run
 from planner.report.reader import Filter, HistoryReader
@@ -76,7 +76,7 @@ def record_of(place: Path, settings: Settings, *, since: float | None = None, un
 
 def _read(place: Path, settings: Settings, span: _Span) -> _Found:
     if not place.exists():
-        raise HistoryError(f"there is no history at {place}")
+        raise not_there(place)
     if place.is_dir():
         database = place / settings.history_file.name
         if database.is_file():

@@ -28,7 +28,7 @@ def check(invocation: Invocation) -> int:
     findings = list(check_profile(settings))
     if all(finding.health is not Health.FAILED for finding in findings):
         findings += _check_points(named_data(invocation), target(settings))
-    print_findings(findings)
+    print_findings(findings, invocation.extras.format)
     refused = {Health.FAILED, Health.WARNING} if invocation.extras.strict else {Health.FAILED}
     return EXIT_FAILED if any(finding.health in refused for finding in findings) else 0
 

@@ -71,7 +71,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         HistoryError: It is not there, is no history, or is of a newer version.
     """
     if not path.is_file():
-        raise HistoryError(f"there is no history at {path}")
+        raise not_there(path)
     try:
         return _connect_for_reading(path, "mode=ro")
     except sqlite3.OperationalError as error:
@@ -83,6 +83,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         return _connect_for_reading(path, "immutable=1")
     except (sqlite3.Error, _UnusableError):
         raise HistoryError(f"the history {path} cannot be read: {problem}") from problem
+
+
+def not_there(path: Path) -> HistoryError:
+    """What to say of a history that is not there: which namespaces have one beside it."""
+    names = sorted(other.parent.name for other in path.parent.parent.glob(f"*/{path.name}"))
+    hint = f"; there are those of --namespace {', '.join(names)}" if names else ""
+    return HistoryError(f"there is no history at {path}{hint}")
 
 
 def _connect_for_reading(path: Path, options: str) -> sqlite3.Connection:

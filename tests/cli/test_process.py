@@ -209,3 +209,11 @@ def test_print_config_tells_where_values_come_from(flags):
     assert "adjustment_interval: 1.0  # flag --adjustment-interval" in shown.stdout
     assert "namespace: a  # environment variable DYN_NAMESPACE" in shown.stdout
     assert "hunter2" not in shown.stdout
+
+
+def test_check_can_be_read_by_machines(flags):
+    shown = run("check", *flags, "--format", "json")
+    findings = json.loads(shown.stdout)
+    assert shown.returncode == 1
+    assert {tuple(finding) for finding in findings} == {("subject", "health", "detail", "remedy")}
+    assert {finding["subject"] for finding in findings if finding["health"] == "failed"} == {"Prometheus"}

@@ -56,6 +56,9 @@ def test_new_settings_are_new_pods(render):
         ("serviceAccount.create=false", "give the account to run as"),
         ("profile.prefill=x", "give both files of the profile"),
         ("replicas=many", "want integer"),
+        ("monitring.planner=true", "'monitring' not allowed"),
+        ("monitoring.alert=true", "'alert' not allowed"),
+        ("state.claim=kept", "a history is kept by one planner; set replicas=1"),
     ],
 )
 def test_what_cannot_work_is_refused_before_it_is_installed(helm, value, complaint):
@@ -151,6 +154,25 @@ def test_its_test_runs_the_check_with_the_same_settings(render):
     assert not selector.items() <= check["metadata"]["labels"].items(), "it is no planner to be scraped"
 
 
+def test_a_history_that_outlives_pods_has_one_planner_at_a_time(render):
+    rendered = render("--set", "state.claim=kept", "--set", "replicas=1", "--set", "image.tag=2")
+    spec = rendered["Deployment", NAME]["spec"]
+    assert spec["strategy"] == {"type": "Recreate"}
+    volumes = spec["template"]["spec"]["volumes"]
+    assert {"name": "state", "persistentVolumeClaim": {"claimName": "kept"}} in volumes
+    assert {"name": "state", "emptyDir": {}} in rendered["Pod", f"{NAME}-check"]["spec"]["volumes"]
+
+
+def test_services_beside_it_set_no_options(render, load):
+    rendered = render("--set", "dgdr.enabled=true")
+    pods = [one["spec"]["template"]["spec"] for (kind, _), one in rendered.items() if kind == "Deployment"]
+    pods.append(rendered["Pod", f"{NAME}-check"]["spec"])
+    for path in ("standalone.yaml", "virtual.yaml", "dgdr/controller.yaml"):
+        pods += [one["spec"]["template"]["spec"] for one in load(path) if one["kind"] == "Deployment"]
+    assert len(pods) == 6
+    assert all(pod["enableServiceLinks"] is False for pod in pods)
+
+
 def test_its_options_are_taken(render, tmp_path):
     values = yaml.safe_dump(
         {
@@ -158,6 +180,8 @@ def test_its_options_are_taken(render, tmp_path):
             "podLabels": {"team": "a"},
             "podAnnotations": {"note": "b"},
             "env": [{"name": "PLANNER_PROMETHEUS_BEARER_TOKEN", "value": "t"}],
+            "volumes": [{"name": "ca", "configMap": {"name": "prometheus-ca"}}],
+            "volumeMounts": [{"name": "ca", "mountPath": "/etc/planner/ca", "readOnly": True}],
             "nodeSelector": {"pool": "cpu"},
             "tolerations": [{"operator": "Exists"}],
             "affinity": {"nodeAffinity": {}},
@@ -174,6 +198,11 @@ def test_its_options_are_taken(render, tmp_path):
     assert template["spec"]["containers"][0]["env"][-1]["name"] == "PLANNER_PROMETHEUS_BEARER_TOKEN"
     for key in ("nodeSelector", "tolerations", "affinity", "imagePullSecrets"):
         assert template["spec"][key], key
+    for pod in (template["spec"], rendered["Pod", f"{NAME}-check"]["spec"]):
+        assert pod["nodeSelector"] == {"pool": "cpu"}
+        assert pod["tolerations"]
+        assert "ca" in {volume["name"] for volume in pod["volumes"]}
+        assert "/etc/planner/ca" in {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
     assert rendered["ServiceAccount", NAME]["metadata"]["annotations"] == {"c": "d"}
 
 

@@ -111,3 +111,27 @@ def test_probes_ask_pages_that_are_served(load, path):
     container = load("standalone.yaml")[0]["spec"]["template"]["spec"]["containers"][0]
     assert container[path]["httpGet"]["path"] in ("/healthz", "/readyz")
     assert container[path]["httpGet"]["port"] == container["ports"][0]["name"]
+
+
+def test_the_planner_of_autoscalers_is_where_they_ask(load):
+    deployment, service = load("virtual.yaml")
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    settings = parse(container["args"], {}).settings
+    assert (settings.environment, settings.virtual_ack_timeout) == ("virtual", 0)
+    assert deployment["spec"]["replicas"] == 1
+    assert pod["automountServiceAccountToken"] is False, "it asks nothing of Kubernetes"
+    volumes, mounted = hardened(pod, container)
+    assert volumes[mounted[settings.profile_results_dir]]["configMap"] == {"name": "planner-profile-data"}
+    token = volumes[mounted[str(settings.virtual_token_file.parent)]]["secret"]["secretName"]
+    ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+    assert ports == {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {
+        "metrics": settings.metric_reporting_prometheus_port,
+        "decisions": int(settings.virtual_listen.rpartition(":")[2]),
+    }
+    authentication, *scaled = load("keda-scaledobject.yaml")
+    assert authentication["spec"]["secretTargetRef"][0]["name"] == token
+    for one in scaled:
+        url = one["spec"]["triggers"][0]["metadata"]["url"]
+        assert url == f"http://{service['metadata']['name']}:{ports['decisions']}/api/v1/desired"

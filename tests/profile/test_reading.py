@@ -46,6 +46,8 @@ def test_check_has_figures(capsys):
     printed = capsys.readouterr().out
     assert "off by" in printed
     assert "profiled from 100 to 16384" in printed
+    assert run("check", SAMPLE, "--format", "json") == 0
+    assert {finding["health"] for finding in json.loads(capsys.readouterr().out)} == {"ok"}
 
 
 def test_check_warns_beyond_the_profiled_lengths_and_fails_if_strict(capsys):

@@ -241,6 +241,14 @@ def test_a_migration_that_fails_changes_nothing(open_store, make_records, monkey
     assert len(HistoryReader(history_file).records()) == 1
 
 
+def test_histories_of_other_namespaces_are_named(tmp_path):
+    for namespace in ("b", "a"):
+        (tmp_path / namespace).mkdir()
+        (tmp_path / namespace / "history.sqlite").touch()
+    with pytest.raises(HistoryError, match=r"dynamo/history\.sqlite; there are those of --namespace a, b$"):
+        HistoryReader(tmp_path / "dynamo" / "history.sqlite").records()
+
+
 def test_what_is_not_there_or_no_history_is_explained(tmp_path):
     with pytest.raises(HistoryError, match="there is no history at"):
         HistoryReader(tmp_path / "none").records()

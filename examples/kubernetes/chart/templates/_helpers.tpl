@@ -58,8 +58,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
     name: {{ include "sla-planner.profile" . }}
 - name: tmp
   emptyDir: {}
-- name: state
-  emptyDir: {}
+{{- with .Values.volumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "sla-planner.mounts" -}}
@@ -67,6 +68,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - {name: profile, mountPath: /etc/planner/profile, readOnly: true}
 - {name: tmp, mountPath: /tmp}
 - {name: state, mountPath: /var/lib/planner}
+{{- with .Values.volumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "sla-planner.pod-security" -}}
