@@ -15,8 +15,9 @@ def add_flags(group: Group) -> None:
         type=Path,
         metavar="FILE",
         default=None,
-        help="Recorded requests: JSON lines of timestamp (ms), input_length, output_length, or CSV, named "
-        ".csv, of timestamp_s,request_rate,isl,osl, whose arrivals are sampled; plain or gzip. "
+        help="Recorded requests: JSON lines, or CSV, of timestamp (ms, or a date and time), input_length, "
+        "output_length; or recorded rates: CSV, named .csv, of timestamp_s,request_rate,isl,osl, whose arrivals are "
+        "sampled; plain or gzip. "
         "Left out, --pattern makes them up.",
     )
     kinds = ("constant", "step", "ramp", "sinusoid", "burst", "diurnal")

@@ -20,7 +20,8 @@ class ForecastOptions(OptionGroup):
     load_predictor_log1p: bool = option(False, "Forecast log(1 + y) instead of y (arima, kalman, prophet).")
     load_predictor_warmup_trace: Path | None = option(
         None,
-        "Trace to warm the predictors with: JSON lines of timestamp (ms), input_length, output_length; plain or gzip.",
+        "Trace to warm the predictors with: JSON lines or CSV of timestamp (ms), input_length, output_length; plain or "
+        "gzip.",
     )
     prophet_window_size: int = option(50, "Intervals that Prophet is fitted to.", unit="intervals", ge=2)
     kalman_q_level: float = option(1.0, "Kalman: process noise of the level, a variance.", ge=0)

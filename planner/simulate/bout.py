@@ -62,7 +62,7 @@ class Bout:
             self._notes.append(
                 f"All is over after {seen.length_s:.3g} s, before the first adjustment at "
                 f"{settings.adjustment_interval:g} s: nobody decided anything."
-                + (" Timestamps of JSON lines are in ms." if seen.trace else "")
+                + (" Timestamps that are numbers are in ms." if seen.trace else "")
             )
         self.given_up: list[str] = []
 

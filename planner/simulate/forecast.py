@@ -90,8 +90,8 @@ def _read(invocation: Invocation, horizons: Sequence[int], console: Console) -> 
     if recorded.intervals < least:
         raise TraceError(
             f"{extras.trace} has {length} (--adjustment-interval), too few to judge forecasts {horizons[-1]} ahead, "
-            f"which takes {least} or more: give a longer trace or a shorter interval; timestamps of JSON lines are in "
-            "ms"
+            f"which takes {least} or more: give a longer trace or a shorter interval; timestamps that are numbers "
+            "are in ms"
         )
     if not any(recorded.values["requests"]):
         raise TraceError(f"{extras.trace}: nothing arrives in {length}")

@@ -97,14 +97,14 @@ def _check_order(late_s: float, time: float) -> None:
     if late_s > _MOST_DISORDER_S:
         raise TraceError(
             f"the trace is not in the order of time: a request at {time:.15g} s comes {late_s:g} s late; "
-            "sort it by timestamp, for instance with jq -cs 'sort_by(.timestamp)[]'"
+            "sort it by timestamp, JSON lines for instance with jq -cs 'sort_by(.timestamp)[]'"
         )
 
 
 def read(path: Path, how: Cut) -> Iterator[Arrival]:
-    """A part of the requests of a file, as a stream: JSON lines, or CSV whose arrivals are sampled.
+    """A part of the requests of a file, as a stream: those recorded, or samples of recorded rates.
 
-    Time is counted from the first request of JSON lines, and from the first row of a CSV file, whatever it says.
+    Time is counted from the first request, or from the first row of rates, whatever it says.
 
     Raises:
         TraceError: The file cannot be read.

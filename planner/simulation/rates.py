@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from planner.simulation.arrival import Arrival, draw_lengths
+from planner.simulation.rows import RequestColumns
 from planner.simulation.trace import MOST_TOKENS, TraceError, open_text
 
 _CSV_FIELDS = ("timestamp_s", "request_rate", "isl", "osl")
@@ -24,8 +25,15 @@ _AT_ONCE = 100_000
 
 
 def holds_rates(path: Path) -> bool:
-    """Whether a file is by its name of rates, ``.csv`` or ``.csv.gz``, rather than of requests."""
-    return path.name.lower().removesuffix(".gz").endswith(".csv")
+    """Whether a file is of rates rather than of requests: named ``.csv`` or ``.csv.gz``, without a row a request."""
+    if not path.name.lower().removesuffix(".gz").endswith(".csv"):
+        return False
+    try:
+        with open_text(path) as stream:
+            return RequestColumns.of(stream.readline()) is None
+    except (OSError, EOFError, zlib.error):
+        # Whoever reads it tells what is wrong with it.
+        return True
 
 
 class Rates(NamedTuple):
@@ -52,8 +60,8 @@ def read_rates(path: Path) -> list[Rates]:
             if missing := set(_CSV_FIELDS) - set(reader.fieldnames):
                 raise TraceError(
                     f"{path} has no column {', '.join(sorted(missing))}; expected {','.join(_CSV_FIELDS)}, "
-                    f"found {','.join(headings) or 'nothing'}; a file of a row a request is to become "
-                    "JSON lines, as docs/simulation.md shows"
+                    f"found {','.join(headings) or 'nothing'}; where a row is a request, expected "
+                    "timestamp,input_length,output_length"
                 )
             rows: list[list[float]] = []
             for row in reader:

@@ -1,4 +1,4 @@
-"""Recorded traffic: mooncake-style JSON lines, plain or gzip."""
+"""Recorded traffic: a request a line, mooncake-style JSON or CSV, plain or gzip."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from pydantic_core import from_json
+
+from planner.simulation.rows import RequestColumns, seconds
 
 _FIELDS = ("timestamp", "input_length", "output_length")
 _NAMED_LINES = 5
@@ -88,8 +90,11 @@ class Trace:
         found, first_bad = False, ""
         try:
             with open_text(self.path) as lines:
+                columns: RequestColumns | None = None
                 for number, line in enumerate(lines, start=1):
-                    request = _parse(line)
+                    if number == 1 and (columns := RequestColumns.of(line)) is not None:
+                        continue
+                    request = _parse(line, columns)
                     if request is None:
                         self._note(number, line)
                         first_bad = first_bad or _shortened(line)
@@ -101,7 +106,8 @@ class Trace:
         if not found:
             raise TraceError(
                 f"trace {self.path} holds no request; expected lines of JSON objects with {', '.join(_FIELDS)} "
-                f"(timestamp in ms, lengths in tokens); found {first_bad or 'no text'}"
+                "(timestamp in ms, lengths in tokens), or CSV with these columns; "
+                f"found {first_bad or 'no text'}"
             )
 
     def _note(self, number: int, line: str) -> None:
@@ -190,16 +196,16 @@ def _shortened(line: str) -> str:
     return f"{text[:_QUOTED]}..." if len(text) > _QUOTED else text
 
 
-def _parse(line: str) -> TraceRequest | None:
+def _parse(line: str, columns: RequestColumns | None) -> TraceRequest | None:
     try:
-        content = from_json(line)
-        timestamp, isl, osl = (
-            float(content["timestamp"]),
-            float(content["input_length"]),
-            float(content["output_length"]),
-        )
-    except (ValueError, TypeError, KeyError):
+        time_s, isl, osl = _of_json(line) if columns is None else columns.request(line)
+    except (ValueError, TypeError, LookupError):
         return None
-    if not (0 <= timestamp < math.inf and 0 < isl <= MOST_TOKENS and 0 <= osl <= MOST_TOKENS):
+    if not (0 <= time_s < math.inf and 0 < isl <= MOST_TOKENS and 0 <= osl <= MOST_TOKENS):
         return None
-    return TraceRequest(timestamp / 1000, isl, osl)
+    return TraceRequest(time_s, isl, osl)
+
+
+def _of_json(line: str) -> tuple[float, float, float]:
+    content = from_json(line)
+    return seconds(content["timestamp"], 1000.0), float(content["input_length"]), float(content["output_length"])

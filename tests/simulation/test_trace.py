@@ -90,7 +90,9 @@ def test_a_clean_trace_has_nothing_to_complain_of(tmp_path):
 def test_a_file_without_requests_is_refused_with_what_it_begins_with(tmp_path, content, found):
     path = tmp_path / "trace.jsonl"
     path.write_bytes(content)
-    with pytest.raises(TraceError, match=f"holds no request; expected lines of JSON .*; {found}"):
+    with pytest.raises(
+        TraceError, match=f"holds no request; expected lines of JSON .*, or CSV with these columns; {found}"
+    ):
         list(Trace(path))
 
 
