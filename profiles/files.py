@@ -148,7 +148,10 @@ def _find(location: Location, role: str) -> tuple[Path, Mapping[str, Any]]:
             arrays = _read_npz(file) if file.suffix == ".npz" else _read_json(file)
             return file, _one_row(file, role, arrays, location.select.get(role, {}))
     looked = ", ".join(map(str, candidates))
-    raise ProfileError(f"no {role} profile found; looked for {looked}. To get one, {_HOW_TO_GET_DATA}")
+    raise ProfileError(
+        f"no {role} profile found; looked for {looked}. If it is elsewhere, give that folder (--profile-results-dir); "
+        f"to get one, {_HOW_TO_GET_DATA}"
+    )
 
 
 def read_meta(directory: Path) -> Mapping[str, Any]:

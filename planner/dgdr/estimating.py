@@ -10,9 +10,9 @@ from planner.dgdr.issues import DgdrError
 from planner.dgdr.request import Request
 from planner.dgdr.systems import system_name
 from planner.settings import Settings
-from profiles.making.configurator import Configurator
+from profiles.making.configurator import INSTALL, Configurator
 from profiles.making.estimate import Engines, Estimate, EstimateRequest, estimate_now
-from profiles.making.progress import MakingError, OnProgress, Progress
+from profiles.making.progress import MakingError, NotInstalledError, OnProgress, Progress
 
 BACKENDS = ("vllm", "sglang", "trtllm")
 _MOST_GPUS = 16
@@ -172,6 +172,8 @@ def _wanted(request: Request, backend: str, max_num_seqs: int | None) -> Estimat
 def _estimate(wanted: EstimateRequest, paths: Paths, tell: OnProgress, source: EngineSource | None) -> Estimate:
     try:
         engines = source(wanted.backend) if source else _configurator(wanted)
+    except NotInstalledError as error:
+        raise issues.NO_CONFIGURATOR.error(install=INSTALL, online=paths.online) from error
     except MakingError as error:
         complaint = paths.translated(str(error))
         raise issues.NOT_ESTIMATED.error(complaint=complaint, online=paths.online) from error

@@ -153,6 +153,15 @@ NEEDS_MEASURING = Issue(
     "give a profile with --profile or --profile-config-map, or have it estimated with {path}",
     {"path": "spec.profilingConfig.config.sweep.useAiConfigurator: true"},
 )
+NO_CONFIGURATOR = Issue(
+    GenerationError,
+    "engines are estimated by AI Configurator, which is not installed",
+    "{install}; measure instead ({online}), or give a profile",
+    {
+        "install": "pip install 'sla-planner[aic]'",
+        "online": "spec.profilingConfig.config.sweep.useAiConfigurator: false",
+    },
+)
 NOT_ESTIMATED = Issue(
     GenerationError,
     "no estimate is possible: {complaint}",

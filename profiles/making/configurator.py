@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from profiles.making.progress import MakingError
+from profiles.making.progress import MakingError, NotInstalledError
 
 # The package goes by its new name where that is installed.
 _PACKAGES = (("aisimulate_core", "aisimulate-core"), ("aiconfigurator_core", "aiconfigurator-core"))
@@ -77,7 +77,8 @@ class Configurator:
             backend_version: A version there is data of, or ``current``.
 
         Raises:
-            MakingError: The package is not installed, or something of this is not supported; it says what is.
+            NotInstalledError: The package is not installed.
+            MakingError: Something of this is not supported; it says what is.
         """
         self._sdk, self.package = _load()
         self.system = _one_of("system", system, sorted(self._databases))
@@ -181,7 +182,7 @@ def _load() -> tuple[Any, str]:
         except PackageNotFoundError:
             package = module
         return lambda name, module=module: importlib.import_module(f"{module}.sdk.{name}".rstrip(".")), package
-    raise MakingError(
+    raise NotInstalledError(
         f"AI Configurator is not installed; install it with {INSTALL}, or measure a running engine instead"
     )
 

@@ -10,6 +10,10 @@ class MakingError(Exception):
     """A profile cannot be made; the message says why and what to do."""
 
 
+class NotInstalledError(MakingError):
+    """A package that makes profiles is not there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """A moment on the way.

@@ -16,7 +16,7 @@ from planner.dgdr.generate import from_profile, offline
 from planner.dgdr.issues import ISSUES, DgdrError, GenerationError, RequestError
 from planner.dgdr.render import _refuse_collisions
 from planner.dgdr.request import Request
-from profiles.making.progress import MakingError
+from profiles.making.progress import MakingError, NotInstalledError
 from profiles.provenance import Provenance
 from tests.dgdr.render.conftest import ALPHA, BETA, DGDS, ROOT, MadeEngines, alpha, beta, changed, load
 from tests.kubernetes.shapes import services
@@ -28,6 +28,10 @@ def estimated(request, engines=MadeEngines, **how):
 
 def unsupported(_):
     raise MakingError("--model 'Qwen/Qwen3-32' is not supported; did you mean Qwen/Qwen3-32B? Give the exact name")
+
+
+def not_installed(_):
+    raise NotInstalledError("AI Configurator is not installed")
 
 
 def base(**container):
@@ -69,6 +73,7 @@ CASES = {
     "COLLISION": lambda _: _refuse_collisions([{"kind": "ConfigMap", "metadata": {"name": "x"}}] * 2),
     "SYSTEM_UNKNOWN": lambda _: estimated(alpha(profilingConfig__config__sweep__aicSystem=None), engines=None),
     "NEEDS_MEASURING": None,
+    "NO_CONFIGURATOR": lambda _: estimated(alpha(), engines=not_installed),
     "NOT_ESTIMATED": lambda _: estimated(alpha(), engines=unsupported),
     "NO_ENGINES": lambda _: estimated(alpha(**{PLANNER: {"plannerMaxGpuBudget": 2}})),
     "SLA_MISSED": lambda _: estimated(alpha(profilingConfig__config__sla__ttft=20)),
