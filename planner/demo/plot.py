@@ -17,11 +17,14 @@ def plot(story: Story, file: Path) -> None:
         story: What happened.
         file: A PNG, its folder made if need be.
     """
-    with picture(file, 10, 9) as figure:
-        load, prefill, decode, latency = figure.subplots(4, 1, sharex=True)
+    pools = {"prefill": "Prefill workers", "decode": "Decode workers"}
+    if story.settings.aggregated:
+        pools = {"decode": "Workers"}
+    with picture(file, 10, 5 + 2 * len(pools)) as figure:
+        load, *workers, latency = figure.subplots(2 + len(pools), 1, sharex=True)
         _plot_load(load, story)
-        _plot_workers(prefill, story, "prefill")
-        _plot_workers(decode, story, "decode")
+        for axes, (pool, title) in zip(workers, pools.items(), strict=True):
+            _plot_workers(axes, story, pool, title)
         _plot_latency(latency, story)
         latency.set_xlabel("minutes")
 
@@ -45,7 +48,7 @@ def _plot_load(axes: Any, story: Story) -> None:
     finish(axes, "Load and forecast", "requests/s", 3)
 
 
-def _plot_workers(axes: Any, story: Story, pool: str) -> None:
+def _plot_workers(axes: Any, story: Story, pool: str, title: str) -> None:
     times = _minutes(story, [moment.time for moment in story.moments])
     workers = [getattr(moment, pool) for moment in story.moments]
     ready = [one.ready for one in workers]
@@ -70,7 +73,7 @@ def _plot_workers(axes: Any, story: Story, pool: str) -> None:
         label="decided",
     )
     scale_of_counts(axes)
-    finish(axes, f"{pool.capitalize()} workers", "workers", 3)
+    finish(axes, title, "workers", 3)
 
 
 def _plot_latency(axes: Any, story: Story) -> None:

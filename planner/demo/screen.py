@@ -47,13 +47,14 @@ class Screen:
         self._console.print(
             f"[bold]SLA planner demo[/]: {self._length_s / 60:.0f} minutes in "
             f"{self._length_s / self._speed:.0f} seconds, an adjustment every {settings.adjustment_interval:g} s, "
-            "workers take 90 s to start\n"
+            f"workers take {settings.worker_startup:g} s to start\n"
             f"targets: TTFT {settings.ttft:g} ms, ITL {settings.itl:g} ms; budget {settings.max_gpu_budget} GPUs; "
             f"predictor {settings.load_predictor}\n"
             "[green]#[/] serves  [yellow]+[/] starts  [red]![/] latency above target\n"
         )
         heading = f"{'minute':>6}  {'req/s':>5} {'':{_BAR_CELLS}} {'forecast':>8}  {'TTFT ms':>9}  {'ITL ms':>7}"
-        self._console.print(f"[dim]{heading}  {'prefill':{_MOST_WORKERS}} {'decode':{_MOST_WORKERS}}[/]")
+        pools = ("workers",) if settings.aggregated else ("prefill", "decode")
+        self._console.print(f"[dim]{heading}  {' '.join(f'{pool:{_MOST_WORKERS}}' for pool in pools)}[/]")
         return self
 
     def __exit__(
@@ -73,12 +74,13 @@ class Screen:
         line.append(f" {_number(forecast.request_rate_rps if forecast else None, 1):>8}")
         line.append_text(_latency(seen.ttft_ms, self._settings.ttft, 9, 0))
         line.append_text(_latency(seen.itl_ms, self._settings.itl, 7, 1))
-        line.append("  ")
-        line.append_text(_pool(seen.prefill))
         line.append(" ")
-        line.append_text(_pool(seen.decode))
+        for pool in (seen.decode,) if self._settings.aggregated else (seen.prefill, seen.decode):
+            line.append(" ")
+            line.append_text(_pool(pool))
         if record.decision.action == "scale":
-            line.append(f" -> {record.decision.prefill}+{record.decision.decode}", style="bold")
+            prefill = "" if self._settings.aggregated else f"{record.decision.prefill}+"
+            line.append(f" -> {prefill}{record.decision.decode}", style="bold")
         self._console.print(line, overflow="crop", no_wrap=True)
 
     def summarise(self, picture: Path) -> None:
@@ -91,9 +93,13 @@ class Screen:
             f"\n[bold]{outcome.requests}[/] requests: {outcome.within_both:.1%} within both targets "
             f"(TTFT {outcome.within_ttft:.1%}, ITL {outcome.within_itl:.1%})\n"
             f"[bold]{outcome.gpu_hours:.1f}[/] GPU-hours, {saved:.0%} less than the largest deployment all the time; "
-            f"{outcome.scalings} scalings in {len(self._story.records)} adjustments\n"
+            f"{_counted(outcome.scalings, 'scaling')} in {_counted(len(self._story.records), 'adjustment')}\n"
             f"The curves: {picture}"
         )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -26,7 +26,6 @@ from planner.simulation.arrival import Arrival
 from planner.simulation.load import Traffic, day_curve, with_burst
 from profiles import ProfileError, sample_profile_dir
 
-STARTUP_S = 90.0
 _LOW_RPS, _HIGH_RPS, _BURST = 4.0, 34.0, 1.25
 _ISL, _OSL = 6000, 400
 _LOOK_EVERY_S = 5.0
@@ -42,7 +41,7 @@ _DEFAULTS: dict[str, Any] = {
     "isl": float(_ISL),
     "osl": float(_OSL),
     "max_gpu_budget": 24,
-    "worker_startup": STARTUP_S,
+    "worker_startup": 90.0,
     "virtual_listen": "127.0.0.1:0",
 }
 
@@ -77,8 +76,15 @@ async def _play(options: dict[str, Any], *, speed: float, duration_s: float, see
     clock = ScaledClock(speed, longest_gap_s=_LONGEST_GAP_S)
     length_s = speed * duration_s
     begin = clock.now()
-    profile = load_profile(Settings(**{**options, "environment": "virtual"}))
-    async with StandIn(profile, _traffic(begin, length_s, seed), clock, startup_s=STARTUP_S, frontends=2) as standin:
+    chosen = Settings(**{**options, "environment": "virtual"})
+    async with StandIn(
+        load_profile(chosen),
+        _traffic(begin, length_s, seed),
+        clock,
+        startup_s=chosen.worker_startup,
+        step_tokens=chosen.max_num_batched_tokens if chosen.aggregated else None,
+        frontends=2,
+    ) as standin:
         settings = Settings(
             **{
                 **options,

@@ -14,9 +14,11 @@ from aiohttp import web
 from planner.clock import Clock
 from planner.core.observation import Workers
 from planner.demo.frontend import Frontend
+from planner.simulation.aggregated import AggregatedDeployment
 from planner.simulation.arrival import Arrival
 from planner.simulation.deployment import Deployment
 from planner.simulation.request import Request
+from planner.simulation.serving import Serving
 from profiles import EngineProfile
 
 _STEP_S = 0.02
@@ -59,6 +61,7 @@ class StandIn:
         clock: Clock,
         *,
         startup_s: float,
+        step_tokens: int | None = None,
         frontends: int = 1,
         model: str = "demo",
         version: str = "1.6",
@@ -71,10 +74,12 @@ class StandIn:
             arrivals: The requests to come, in the order of their times on ``clock``.
             clock: What the time is.
             startup_s: Time a worker takes to serve, seconds on ``clock``.
+            step_tokens: Tokens of a prompt that a step of an aggregated worker takes up; None for prefill and decode
+                workers apart.
             frontends: How many frontends share the requests.
             model: The model's name in the metrics.
             version: Whose metrics they are, a key of ``planner.demo.frontend.DIALECTS``.
-            workers: Prefill and decode workers at the start.
+            workers: Prefill and decode workers at the start; only the latter of an aggregated deployment.
         """
         self._clock = clock
         self._arrivals = arrivals
@@ -85,11 +90,20 @@ class StandIn:
         self._task: asyncio.Task[None] | None = None
         self.finished: list[Request] = []
         self.arrived_total = 0
-        self.deployment = Deployment(
+        self.deployment = self._deploy(profile, startup_s, step_tokens, workers)
+
+    def _deploy(
+        self, profile: EngineProfile, startup_s: float, step_tokens: int | None, workers: tuple[int, int]
+    ) -> Serving:
+        begin = self._clock.now()
+        if step_tokens is None:
+            return Deployment(profile, startup=lambda: startup_s, time_s=begin, workers=workers, observer=self)
+        return AggregatedDeployment(
             profile,
             startup=lambda: startup_s,
-            time_s=clock.now(),
-            workers=workers,
+            step_tokens=step_tokens,
+            time_s=begin,
+            workers=workers[1],
             observer=self,
         )
 

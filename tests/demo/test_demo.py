@@ -31,6 +31,15 @@ def test_the_demo_shows_load_and_workers_a_summary_and_a_picture(tmp_path):
     assert "Error" not in shown.stderr
 
 
+def test_an_aggregated_deployment_has_one_pool_that_serves(tmp_path):
+    shown = run("--mode", "agg", "--worker-startup", 30, "--duration", 12, "--speed", 100, "--output", tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "workers take 30 s to start" in shown.stdout
+    assert "prefill" not in shown.stdout
+    assert re.search(r" -> \d+$", shown.stdout, re.MULTILINE)
+    assert float(re.search(r"requests: ([\d.]+)% within both", shown.stdout).group(1)) > 50
+
+
 def test_the_demo_takes_the_settings_of_its_user(tmp_path):
     shown = run("--duration", 2, "--speed", 60, "--ttft", 321, "--load-predictor", "constant", "--output", tmp_path)
     assert shown.returncode == 0, shown.stderr
