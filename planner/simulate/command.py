@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed, interrupted
 from planner.engines import load_profile
-from planner.settings import ConfigurationError, Found, Settings, flag, validate
+from planner.settings import ConfigurationError, Found, Settings, flag, nearest, validate
 from planner.simulate.bout import Bout
 from planner.simulate.contest import Conditions, Entry, Load, limits_of
 from planner.simulate.crew import LostWorkError
@@ -30,6 +31,7 @@ from profiles import ProfileError
 
 PUBLISHED = ("constant", "arima", "kalman", "prophet")
 
+_VARIANT_FORM = "NAME=flag=value,flag=value, such as p99=slo-percentile=99"
 _DAY_S = 86_400.0
 # What a pattern is where nothing is said of it.
 _PATTERN: Mapping[str, Any] = {
@@ -87,9 +89,9 @@ def _failed(outcome: Outcome, least_percent: float | None) -> bool:
     # Where no request can be served within the targets, there is no share.
     if least_percent is None or 100 * share >= least_percent:
         return False
+    served = "no request could be served" if math.isnan(share) else f"{share_text(share, 2)} of requests are"
     print(  # noqa: T201
-        f"python -m planner simulate: {share_text(share, 2)} of requests are within both targets, fewer than "
-        f"--fail-below {least_percent:g} asks for",
+        f"python -m planner simulate: {served} within both targets, fewer than --fail-below {least_percent:g} asks for",
         file=sys.stderr,
     )
     return True
@@ -205,7 +207,7 @@ def _named(invocation: Invocation) -> Iterator[Entry]:
     for text in invocation.extras.compare:
         name, separator, flags = text.partition("=")
         if not separator or not name or not flags:
-            raise ConfigurationError(f"--compare {text!r}: expected NAME=flag=value,flag=value")
+            raise ConfigurationError(f"--compare {text!r}: expected {_VARIANT_FORM}")
         yield Entry(name=name, kind="planner", settings=_variant(invocation.settings, text, flags))
 
 
@@ -215,7 +217,9 @@ def _variant(settings: Settings, text: str, flags: str) -> Settings:
         key, _, value = given.strip().removeprefix("--").partition("=")
         name = key.replace("-", "_")
         if name not in Settings.model_fields:
-            raise ConfigurationError(f"--compare {text!r}: {key!r} is no option; see --help for those there are")
+            near = nearest(name, Settings.model_fields)
+            hint = f"did you mean {flag(near).removeprefix('--')}?" if near else f"expected {_VARIANT_FORM}"
+            raise ConfigurationError(f"--compare {text!r}: {key!r} is no option; {hint}")
         found[name] = Found(value or "true", f"--compare {text}")
     return validate(found)
 

@@ -304,6 +304,12 @@ def test_an_aggregated_deployment_has_one_pool(tmp_path):
     assert content["planner"]["score"]["share_within_both"] > 0.9
 
 
+def test_a_share_of_none_that_could_be_served_is_too_few(tmp_path):
+    shown = run("simulate", *SHORT, "--ttft", 5, "--fail-below", 1, "--output", tmp_path)
+    assert shown.returncode == 1
+    assert "no request could be served within both targets, fewer than --fail-below 1 asks for" in shown.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -315,7 +321,9 @@ def test_an_aggregated_deployment_has_one_pool(tmp_path):
         (["--seed", "-1"], "'-1' is not a whole number of 0 or more"),
         (["--initial-prefill", 9, "--initial-decode", 2], "take 11 GPUs, more than --max-gpu-budget 8 holds"),
         (["--compare", "nonsense"], "expected NAME=flag=value"),
-        (["--compare", "a=colour=red"], "'colour' is no option"),
+        (["--compare", "a=colour=red"], "'colour' is no option; expected NAME=flag=value"),
+        (["--compare", "a=slo-percentil=99"], "'slo-percentil' is no option; did you mean slo-percentile?"),
+        (["--compare", "slo-percentile=99"], "'99' is no option; expected NAME=flag=value,flag=value, such as p99="),
         (["--compare", "a=ttft=fast"], "--ttft: 'fast' (--compare a=ttft=fast) is not accepted"),
         (["--baseline", "magic"], "published:prophet, hpa, clairvoyant, static, static:P,D"),
         (["--baseline", "published:magic"], "accepted are published, published:constant"),
