@@ -58,6 +58,10 @@ def test_new_settings_are_new_pods(render):
         ("replicas=many", "want integer"),
         ("monitring.planner=true", "'monitring' not allowed"),
         ("monitoring.alert=true", "'alert' not allowed"),
+        ("settings.environment=virtual", "see examples/kubernetes/virtual.yaml"),
+        ("settings.namespace=ml-x", "settings.namespace: give deployment.dynamoNamespace"),
+        ("settings.metric_reporting_prometheus_port=9000", "probes and monitors ask port 9085"),
+        ("settings.leader_elect=false", "without it all replicas would scale"),
         ("state.claim=kept", "a history is kept by one planner; set replicas=1"),
     ],
 )

@@ -37,7 +37,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- else }}{{ required "profile.configMap: name the ConfigMap of the profile, or give its files" .Values.profile.configMap }}{{ end }}
 {{- end }}
 
+{{- /* Options that other parts of the chart rely on, and what to give instead. */ -}}
+{{- define "sla-planner.check-settings" -}}
+{{- $instead := dict
+  "environment" "the chart is for a DynamoGraphDeployment; for anything else see examples/kubernetes/virtual.yaml"
+  "dgd_name" "give deployment.name"
+  "dgd_namespace" "give deployment.namespace"
+  "namespace" "give deployment.dynamoNamespace"
+  "profile_results_dir" "give profile.configMap, or the files of the profile"
+  "metric_reporting_prometheus_port" "leave it out; probes and monitors ask port 9085" }}
+{{- range $name, $mend := $instead }}
+{{- if hasKey $.Values.settings $name }}{{ fail (printf "settings.%s: %s" $name $mend) }}{{ end }}
+{{- end }}
+{{- if and (hasKey .Values.settings "leader_elect") (not .Values.settings.leader_elect) (gt (int .Values.replicas) 1) }}
+{{- fail "settings.leader_elect: without it all replicas would scale; leave it out, or set replicas=1" }}
+{{- end }}
+{{- end }}
+
 {{- define "sla-planner.settings" -}}
+{{- include "sla-planner.check-settings" . }}
 {{- $placed := dict
   "environment" "kubernetes"
   "dgd_name" (include "sla-planner.deployment" .)
