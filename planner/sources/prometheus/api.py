@@ -99,6 +99,14 @@ class PrometheusApi:
         return self._client
 
 
+def _no_prometheus(response: httpx.Response) -> str:
+    """What is said of an answer that is not of Prometheus but of something before it, such as a page to log in."""
+    status = f"HTTP {response.status_code} {response.reason_phrase}".rstrip()
+    if response.has_redirect_location:
+        return f"{status}, to {without_password(response.headers['Location'].partition('?')[0])}"
+    return f"{status}, with a body that is no JSON"
+
+
 def _vector(response: httpx.Response) -> Sequence[Sample]:
     """The samples of an answer.
 
@@ -108,7 +116,7 @@ def _vector(response: httpx.Response) -> Sequence[Sample]:
     try:
         content = response.json()
     except ValueError:
-        raise QueryError(f"HTTP {response.status_code} with a body that is no JSON") from None
+        raise QueryError(_no_prometheus(response)) from None
     if response.is_error or not isinstance(content, dict) or content.get("status") != "success":
         detail = content.get("error", "") if isinstance(content, dict) else ""
         raise QueryError(f"HTTP {response.status_code}: {detail or 'no success'}")

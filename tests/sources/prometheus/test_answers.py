@@ -122,8 +122,11 @@ async def test_buckets_without_a_bound_are_passed_over(server, serve, connect):
 
 BAD = {
     "an error": (broken, "out of sorts"),
-    "an error page": (respond("<html>no upstream</html>", 503, "text/html"), "HTTP 503"),
-    "a redirection": (respond("", 302, "text/html", Location="/login"), "HTTP 302"),
+    "an error page": (
+        respond("<html>no upstream</html>", 503, "text/html"),
+        "HTTP 503 Service Unavailable, with a body",
+    ),
+    "a redirection": (respond("", 302, "text/html", Location="/login?state=secret"), "HTTP 302 Found, to /login"),
     "an error of status 200": (respond('{"status":"error","error":"query timed out"}'), "query timed out"),
     "an empty body": (respond(""), "no JSON"),
     "torn JSON": (respond('{"status":"succ'), "no JSON"),
