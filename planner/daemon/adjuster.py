@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
-from connectors.base import Connector, WorkerCounts
+from connectors.base import Connector, Outcome, WorkerCounts
 from planner.clock import Clock
 from planner.core.decision import Action, Decision, Explanation
 from planner.core.observation import Observation
@@ -23,6 +24,15 @@ from planner.tracing import Tracing, decided_attributes, seen_attributes
 
 log = get_logger("planner.daemon")
 
+# How the log tells of a change, by what became of it; None where the connector could not be reached.
+_BEGINNINGS: Mapping[Outcome | None, str] = {
+    Outcome.APPLIED: "Scaling",
+    Outcome.UNCHANGED: "Scaling",
+    Outcome.WAITING: "Waiting to scale",
+    Outcome.SKIPPED: "Would scale",
+    Outcome.STANDBY: "Would scale",
+    None: "Could not scale",
+}
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -173,12 +183,15 @@ def _tell(record: Record) -> None:
     decision, why, applied = record.decision, record.decision.explanation, record.applied
     if applied is not None and applied.overdue:
         log.warning("an earlier decision was never acknowledged", detail=applied.detail)
-    if decision.action is Action.HOLD:
-        log.info(f"No scaling needed (prefill={decision.prefill}, decode={decision.decode})", reason=why.reason)
+    targets = f"(prefill={decision.prefill}, decode={decision.decode})"
+    outcome = applied.outcome if applied else None
+    # What is held may still have to be carried out, when an earlier decision was waited for.
+    if decision.action is Action.HOLD and outcome not in (Outcome.APPLIED, Outcome.WAITING):
+        log.info(f"No scaling needed {targets}", reason=why.reason)
     else:
         log.info(
-            f"Scaling (prefill={decision.prefill}, decode={decision.decode})",
+            f"{_BEGINNINGS[outcome]} {targets}",
             reason=why.reason,
-            outcome=applied.outcome.value if applied else "failed",
+            outcome=outcome.value if outcome else "failed",
             detail=applied.detail if applied else "",
         )

@@ -1,5 +1,6 @@
 import asyncio
 import dataclasses
+import logging
 
 import pytest
 
@@ -183,6 +184,48 @@ async def test_reload_takes_what_can_change_and_names_the_rest(make_daemon, unus
         for record in caplog.records
         if hasattr(record, "options")
     )
+
+
+@pytest.fixture
+def told(caplog):
+    """How the log tells of each adjustment."""
+    caplog.set_level(logging.INFO, logger="planner")
+    return lambda: [record.message.partition(")")[0] for record in caplog.records if "(prefill=" in record.message]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (Outcome.APPLIED, "Scaling"),
+        (Outcome.WAITING, "Waiting to scale"),
+        (Outcome.SKIPPED, "Would scale"),
+        (Outcome.STANDBY, "Would scale"),
+        (ConnectorError, "Could not scale"),
+    ],
+)
+async def test_the_log_says_scaling_only_of_what_was_handed_over(make_daemon, ledger, told, outcome, said):
+    ledger.outcomes = [outcome]
+    decisions = await run(make_daemon([60, 60_000], max_gpu_budget=-1))
+    target = decisions[-1]
+    assert target.action == "scale"
+    assert told() == [
+        "No scaling needed (prefill=1, decode=1",
+        f"{said} (prefill={target.prefill}, decode={target.decode}",
+    ]
+
+
+async def test_a_decision_that_has_waited_is_told_when_it_is_handed_over(make_daemon, ledger, told):
+    ledger.outcomes = [Outcome.UNCHANGED, Outcome.WAITING, Outcome.WAITING, Outcome.APPLIED]
+    ledger.counts = WorkerCounts(prefill=None, decode=None)
+    decisions = await run(make_daemon([60, 60_000, 60_000, 60_000, 60_000], max_gpu_budget=-1))
+    assert [decision.action for decision in decisions] == ["scale", "scale", "hold", "hold", "hold"]
+    assert [line.partition(" (")[0] for line in told()] == [
+        "Scaling",
+        "Waiting to scale",
+        "Waiting to scale",
+        "Scaling",
+        "No scaling needed",
+    ]
 
 
 async def test_what_is_out_of_reach_is_said_once_and_again_when_it_comes_back(make_daemon, caplog):
