@@ -109,9 +109,10 @@ def _stories() -> Iterator[Story]:
     yield Story(part="percentile", pattern=queue, settings={"ttft": 200})
     yield Story(
         part="mixture",
-        pattern=load("diurnal", 2.5, 30, period_s=5400.0, isl=6000.0, duration_s=5400.0),
+        pattern=load("sinusoid", 2, 25, period_s=1200.0, isl=6000.0, duration_s=4800.0),
         settings={"ttft": 800, "worker_startup": 120},
         attains=0.99,
+        over_bound=3.1,
     )
     yield Story(part="look-ahead", pattern=ramp, settings={"worker_startup": 180})
     yield Story(part="backlog", pattern=load("step", 30, 45, period_s=910.0, duration_s=1500.0), attains=0.85)
@@ -133,7 +134,7 @@ def _stories() -> Iterator[Story]:
     )
     yield Story(
         part="interruption",
-        pattern=steady(45, isl=4000.0, osl=300.0, duration_s=600.0),
+        pattern=steady(60, isl=4000.0, osl=300.0, duration_s=600.0),
         settings={"mode": "agg"},
     )
 

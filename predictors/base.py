@@ -21,7 +21,7 @@ class Forecast:
         std: Standard deviation of the upper half; 0 or more, finite.
         std_below: Standard deviation of the lower half; that of the upper one if left out.
         tail: By how much the value exceeds its 0.9 quantile on average when it does; as the upper half if left out.
-        most: The most that the tail reaches, beyond what the upper half does; no limit if left out.
+        most: The most that it comes to, unless its 0.9 quantile is more; no limit if left out.
     """
 
     mean: float
@@ -41,8 +41,9 @@ class Forecast:
         std = self.std if p >= 0.5 or self.std_below is None else self.std_below
         value = self.mean + std * _NORMAL.inv_cdf(p)
         if p > _TAIL_FROM and self.tail is not None:
-            beyond = self.quantile(_TAIL_FROM) + self.tail * math.log((1 - _TAIL_FROM) / (1 - p))
-            value = max(value, beyond if self.most is None else min(beyond, self.most))
+            value = max(value, self.quantile(_TAIL_FROM) + self.tail * math.log((1 - _TAIL_FROM) / (1 - p)))
+        if p > _TAIL_FROM and self.most is not None:
+            value = min(value, max(self.most, self.quantile(_TAIL_FROM)))
         return max(0.0, value)
 
 

@@ -17,6 +17,8 @@ from predictors.tail import Excess, Highest
 HORIZONS = 4
 _SHARE = 1 - TAIL
 _Z = NormalDist().inv_cdf(_SHARE)
+# What is usual: how far 99 of 100 values go when nothing unusual happens, in standard deviations.
+_USUAL = NormalDist().inv_cdf(0.99)
 _LEVEL_WEIGHT = 0.02
 _TINY = 1e-12
 # Errors to expect before there was any, relative to the forecast: normal, with a standard deviation of 15 percent.
@@ -91,7 +93,7 @@ class _Said:
     std: float
     std_below: float
     tail: float
-    most: float
+    most: float | None
     low: list[float]
     high: list[float]
 
@@ -139,8 +141,8 @@ class _Horizon:
 
     @property
     def usual(self) -> float:
-        """How far off nine of ten forecasts are when nothing unusual happens, in proportion."""
-        return _Z * self._scaled.usual
+        """How far off forecasts are at the most when nothing unusual happens, in proportion."""
+        return _USUAL * self._scaled.usual
 
     def _scale(self, mean: float) -> float:
         """What errors around a mean are in proportion to: neither the mean nor what is usual, but between them."""
@@ -151,7 +153,7 @@ class _Horizon:
 
         Args:
             mean: What is expected.
-            usual: How far off nine of ten forecasts of the next value are when nothing unusual happens, in proportion.
+            usual: How far off forecasts of the next value are at the most when nothing unusual happens, in proportion.
         """
         scale = self._scale(mean)
         low = [mean + scale * self._scaled.low]
@@ -171,13 +173,14 @@ class _Horizon:
         # is the largest of them more often than one in ten.
         chance = self._highest.chance
         edge = min(mean + above, top + max(0.0, 2 * chance - 1) * max(0.0, mean + above - top))
-        most = top + chance * max(0.0, edge + tail - top)
+        most = top + chance / (1 - chance) * max(0.0, edge + tail - top) if chance < 1 else None
         return _Said(mean, max(least, edge - mean) / _Z, below / _Z, tail, most, low, high)
 
     def _top(self, mean: float, usual: float) -> float:
-        """How far values go as a rule: as far as lately, or as the mean goes, and what is usual on top of that."""
-        peak = max(mean, self._highest.value)
-        return peak + usual * self._scale(peak) + self._highest.growth(self._step)
+        """How far values go as a rule: as far as lately, or as the mean goes and what is usual on top of that."""
+        # Errors of a random walk grow with the root of the horizon.
+        beyond = usual * math.sqrt(self._step) * self._scale(mean)
+        return max(mean + beyond, self._highest.value) + self._highest.growth(self._step)
 
     def bound(self, said: _Said, nearest: _Said, nearer: _Said) -> None:
         """Hold a band between that of the step before and what a misjudged trend makes of that of the first step.

@@ -35,7 +35,7 @@ class Band:
         p10: The 0.1 quantile.
         p90: The 0.9 quantile.
         tail: By how much it exceeds the 0.9 quantile on average when it does; None as a normal distribution would.
-        most: What lately was the most: it goes beyond only as a normal distribution would.
+        most: The most that it comes to, unless its 0.9 quantile is more; None if nobody knows yet.
     """
 
     mean: float

@@ -38,8 +38,9 @@ class Outcome(NamedTuple):
         sigma = (band.p90 - band.mean if self.normal > 0 else band.mean - band.p10) / _Z90
         value = band.mean + self.normal * sigma
         if self.tail is not None and band.tail is not None:
-            beyond = band.p90 + self.tail * band.tail
-            value = max(value, beyond if band.most is None else min(beyond, band.most))
+            value = max(value, band.p90 + self.tail * band.tail)
+        if band.most is not None:
+            value = min(value, max(band.most, band.p90))
         return max(_LEAST * band.mean, value)
 
 

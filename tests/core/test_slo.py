@@ -152,6 +152,11 @@ def test_a_tail_of_jumps_is_sized_for_as_far_as_it_goes(profile):
     assert with_tail(1e6, 3600.0) <= required(profile, load(60.0))[0] + 1
 
 
+def test_a_band_that_is_wide_for_a_load_that_fell_is_none_for_more_than_there_was(profile):
+    fell = Band(mean=480 * 3000.0, p10=290 * 3000.0, p90=1560 * 3000.0, tail=300 * 3000.0, most=1640 * 3000.0)
+    assert required(profile, replace(load(8.0), input_tokens=fell), 99.5) <= required(profile, load(1640 / 60), 99.5)
+
+
 def test_the_mean_may_be_what_counts(profile):
     assert sum(required(profile, load(60.0), None)) < sum(required(profile, load(60.0), 99.0))
 

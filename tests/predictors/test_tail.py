@@ -34,8 +34,12 @@ class TestQuantiles:
     def test_it_ends_where_values_do(self):
         assert Forecast(100.0, std=10.0, tail=50.0, most=150.0).quantile(0.999) == 150.0
 
+    def test_so_does_a_normal_upper_half_though_not_below_its_edge(self):
+        assert Forecast(100.0, std=100.0, most=250.0).quantile(0.999) == 250.0
+        assert Forecast(100.0, std=10.0, tail=0.0, most=0.0).quantile(0.99) == Forecast(100.0, std=10.0).quantile(0.9)
+
     def test_a_normal_upper_half_is_the_least(self):
-        assert Forecast(100.0, std=10.0, tail=0.0, most=0.0).quantile(0.99) == Forecast(100.0, std=10.0).quantile(0.99)
+        assert Forecast(100.0, std=10.0, tail=0.0).quantile(0.99) == Forecast(100.0, std=10.0).quantile(0.99)
 
 
 class TestJumps:
@@ -53,6 +57,14 @@ class TestJumps:
 
     def test_after_a_jump_to_a_new_level_no_further_one_is_expected(self):
         assert auto([*noise(100, 40), *noise(300, 4)]).forecast(3).quantile(0.985) < 360
+
+    def test_a_load_of_two_levels_is_not_expected_above_the_upper_one(self):
+        levels = [value for _ in range(4) for value in [*noise(100, 12), *noise(300, 12)]]
+        upper = auto([*levels, *noise(100, 2)]).forecast(3)
+        assert 290 < upper.quantile(0.99) < 330
+
+    def test_nobody_knows_how_far_a_load_goes_that_was_hardly_watched(self):
+        assert auto(noise(100, 5)).forecast(3).most is None
 
     def test_a_load_without_jumps_has_the_tail_of_its_noise(self):
         assert auto(noise(100, 60)).forecast(3).quantile(0.998) < 115
