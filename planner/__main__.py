@@ -6,6 +6,9 @@ import errno
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from planner.cli import EXIT_BAD_CONFIGURATION, EXIT_FAILED, Invocation, failed, interrupted, parse, show_config
 from planner.settings import ConfigurationError
@@ -20,7 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"python -m planner: error: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_BAD_CONFIGURATION
     try:
-        code = _carry_out(invocation)
+        with _sigterm_as_ctrl_c():
+            code = _carry_out(invocation)
         # What is left of it, while an error can still be told.
         print(end="", flush=True)  # noqa: T201
     except OSError as error:
@@ -48,7 +52,20 @@ def _unprinted(invocation: Invocation, error: OSError) -> int:
     return failed(invocation, OSError(f"output cannot be written: {error.strerror}"), EXIT_FAILED)
 
 
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Whoever ends a job or a container sends SIGTERM: it does what Ctrl-C does. Daemons have handlers of their own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        # None stands for a handler that is not Python's, which cannot be set from here.
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
 if __name__ == "__main__":
-    # Whoever ends a job or a container sends SIGTERM: it ends commands as Ctrl-C does. Daemons have their own handlers.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -58,6 +58,14 @@ def test_a_command_that_is_interrupted_says_no_more_than_that(monkeypatch, capsy
     assert capsys.readouterr() == ("", "python -m planner check: stopped\n")
 
 
+def test_sigterm_interrupts_a_command_and_is_left_as_it_was(monkeypatch, capsys):
+    monkeypatch.setattr("planner.checkup.check", lambda _: signal.raise_signal(signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["check"]) == 130
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert capsys.readouterr().err == "python -m planner check: stopped\n"
+
+
 @pytest.fixture
 def flags(tmp_path, free_port):
     """A run that observes nothing, as nobody listens where it looks."""
@@ -217,3 +225,14 @@ def test_check_can_be_read_by_machines(flags):
     assert shown.returncode == 1
     assert {tuple(finding) for finding in findings} == {("subject", "health", "detail", "remedy")}
     assert {finding["subject"] for finding in findings if finding["health"] == "failed"} == {"Prometheus"}
+
+
+@pytest.mark.parametrize(
+    "words", [("demo",), ("profile", "show", "--profile-results-dir", str(sample_profile_dir())), ("simulate",)]
+)
+def test_an_output_that_cannot_be_had_is_told_before_the_work(words, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    assert main([*words, "--output", str(tmp_path / "taken")]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.endswith(f"--output {tmp_path / 'taken'}: {tmp_path / 'taken'} cannot be written: File exists\n")
