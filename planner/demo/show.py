@@ -21,7 +21,8 @@ from planner.demo.screen import Screen
 from planner.demo.standin import StandIn
 from planner.demo.story import Moment, Story
 from planner.engines import load_profile
-from planner.settings import Settings
+from planner.output import prepare
+from planner.settings import ConfigurationError, Settings
 from planner.simulation.arrival import Arrival
 from planner.simulation.load import Traffic, day_curve, with_burst
 from profiles import ProfileError, sample_profile_dir
@@ -55,6 +56,7 @@ def demo(invocation: Invocation) -> int:
     extras = invocation.extras
     chosen = {name: getattr(invocation.settings, name) for name in invocation.origins}
     try:
+        prepare(extras.output)
         with tempfile.TemporaryDirectory() as state:
             asyncio.run(
                 _play(
@@ -65,7 +67,7 @@ def demo(invocation: Invocation) -> int:
                     output=extras.output,
                 )
             )
-    except (ProfileError, ValueError) as error:
+    except (ProfileError, ConfigurationError, ValueError) as error:
         return failed(invocation, error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -6,10 +6,12 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -18,6 +20,7 @@ from planner.cli import Invocation, failed
 from planner.history.plot import draw
 from planner.history.replay import Replayed, Summary, replay, summarise
 from planner.history.show import POOLS, utc
+from planner.output import prepare
 from planner.planner import Planner
 from planner.report.database import HistoryError
 from planner.report.life import Run
@@ -43,6 +46,7 @@ def redecide(invocation: Invocation) -> int:
         run = _run(reader, records)
         settings, changed = _settings(run, invocation)
         records = _same_interval(records, settings)
+        prepare(extras.output)
         planner = Planner(settings)
         replayed = replay(planner, track(records, "deciding anew", console=Console(stderr=True), transient=True))
     except (HistoryError, ConfigurationError, ProfileError, TraceError) as error:
@@ -179,7 +183,11 @@ def _as_json(
     replayed: Sequence[Replayed], before: Summary, now: Summary, changed: Mapping[str, tuple[Any, Any]]
 ) -> str:
     content = {
-        "settings": {name: {"recorded": str(was), "replayed": str(is_)} for name, (was, is_) in changed.items()},
+        "planner_version": version("sla-planner"),
+        "settings": {
+            name: {"recorded": to_jsonable_python(was), "replayed": to_jsonable_python(now_is)}
+            for name, (was, now_is) in changed.items()
+        },
         "recorded": asdict(before),
         "replayed": asdict(now),
         "decisions": [

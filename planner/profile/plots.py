@@ -150,6 +150,8 @@ def _draw_itl(axes: Any, figure: Any, data: ProfileData, engines: EngineProfile,
         color="white",
         markeredgecolor="black",
         markersize=15,
+        # A full cache is at the edge.
+        clip_on=False,
         label="operating point",
     )
     axes.set_yscale("log")

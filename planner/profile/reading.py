@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import wraps
 
 from planner.cli import Invocation, failed
-from planner.settings import Settings
+from planner.settings import ConfigurationError, Settings
 from planner.settings.options import by_key
 from profiles import ProfileData, ProfileError, read_data
 
@@ -59,7 +59,7 @@ def explaining(command: Callable[[Invocation], int]) -> Callable[[Invocation], i
     def carry_out(invocation: Invocation) -> int:
         try:
             return command(invocation)
-        except ProfileError as error:
+        except (ProfileError, ConfigurationError) as error:
             return failed(invocation, error)
 
     return carry_out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planner.cli import Invocation
+from planner.output import prepare
 from planner.profile.page import write_page
 from planner.profile.plots import draw_profile
 from planner.profile.reading import explaining, named_data, named_settings, target
@@ -12,6 +13,7 @@ from planner.profile.tables import decode_sheet, facts, prefill_sheet, print_she
 @explaining
 def show(invocation: Invocation) -> int:
     """Print the profile, and leave its plots and a page."""
+    prepare(invocation.extras.output)
     settings = named_settings(invocation)
     data = named_data(invocation)
     engines = data.engines(prefill_gpus=settings.prefill_engine_num_gpu, decode_gpus=settings.decode_engine_num_gpu)

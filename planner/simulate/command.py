@@ -14,12 +14,12 @@ from rich.console import Console
 
 from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed, interrupted
 from planner.engines import load_profile
+from planner.output import prepare, unwritable
 from planner.settings import ConfigurationError, Found, Settings, flag, nearest, validate
 from planner.simulate.bout import Bout
 from planner.simulate.contest import Conditions, Entry, Load, limits_of
 from planner.simulate.crew import LostWorkError
 from planner.simulate.document import Outcome, as_json
-from planner.simulate.output import prepare, unwritable
 from planner.simulate.page import write_report
 from planner.simulate.static import Size
 from planner.simulate.survey import Survey, starting_workers, survey

@@ -9,12 +9,12 @@ from concurrent.futures import Future
 from rich.console import Console
 
 from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed, interrupted
+from planner.output import prepare, unwritable
 from planner.settings import ConfigurationError, Settings
 from planner.simulate.backtest import Course, Courses, backtest
 from planner.simulate.crew import Crew, LostWorkError, results, until_over
 from planner.simulate.curves import draw
 from planner.simulate.forecast_document import courses_as_json
-from planner.simulate.output import prepare, unwritable
 from planner.simulate.series import UNITS, Recorded, read_series
 from planner.simulate.table import fits
 from planner.simulate.verdicts import advice, legend, table

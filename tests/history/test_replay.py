@@ -81,6 +81,10 @@ def test_the_command_shows_what_differs(command, recorded, tmp_path):
     assert "--ttft 200.0 (was 500.0)" in out
     assert "--max-gpu-budget 8 (was 32)" in out
     result = json.loads((tmp_path / "out" / "replay.json").read_text())
+    assert result["settings"] == {
+        "ttft": {"recorded": 500.0, "replayed": 200.0},
+        "max_gpu_budget": {"recorded": 32, "replayed": 8},
+    }
     different = [one for one in result["decisions"] if one["differs"]]
     assert f"{len(different)} of {len(result['decisions'])} decisions differ" in out
     assert result["replayed"]["most_prefill"] + result["replayed"]["most_decode"] <= 16
@@ -92,6 +96,7 @@ def test_the_command_shows_what_differs(command, recorded, tmp_path):
     ("arguments", "told"),
     [
         (("--adjustment-interval", "30"), "every 60 s cannot be decided every 30 s"),
+        (("--output", "/dev/null"), "--output /dev/null: /dev/null cannot be written: File exists"),
         (("--mode", "agg"), "recorded in mode disagg cannot be decided in mode agg"),
         (("--since", "2030-01-01"), "has no record of that time"),
         (("--max-gpu-budget", "1"), "--max-gpu-budget"),
