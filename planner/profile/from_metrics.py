@@ -16,7 +16,7 @@ from planner.core.observation import Observation
 from planner.profile.output import leave, refuse_to_overwrite, showing
 from planner.profile.reading import explaining, target
 from planner.settings import Settings
-from planner.sources.base import SourceError
+from planner.sources.base import SourceError, without_password
 from planner.sources.prometheus import QueryError
 from profiles import ProfileData, Provenance, read_data
 from profiles.making.history import Fitted, Served, fit_history
@@ -73,7 +73,7 @@ async def _history(settings: Settings, extras: Namespace, tell: OnProgress) -> l
 
     Raises:
         SourceError: The metrics cannot be read.
-        QueryError: A number of workers cannot be had.
+        QueryError: Prometheus is not reached, or a number of workers cannot be had.
         MakingError: Nothing was served.
     """
     end = extras.end or time.time()
@@ -82,6 +82,7 @@ async def _history(settings: Settings, extras: Namespace, tell: OnProgress) -> l
     served = []
     begun = time.monotonic()
     try:
+        await reader.reach()
         for done, moment in enumerate(moments):
             left_s = (time.monotonic() - begun) / done * (len(moments) - done) if done else None
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
@@ -101,11 +102,23 @@ class _Reader:
 
     def __init__(self, settings: Settings, extras: Namespace) -> None:
         self._moment = 0.0
+        self._url = without_password(settings.metric_pulling_prometheus_endpoint)
         self._step = extras.step
         self._workers: Sequence[str] = (extras.prefill_workers, extras.decode_workers)
         self._api = make_prometheus_api(settings)
         self._source = make_prometheus_source(settings, lambda: self._moment, self._api)
         self.why = ""
+
+    async def reach(self) -> None:
+        """Look whether Prometheus answers at all, before it is asked for every interval.
+
+        Raises:
+            QueryError: It does not.
+        """
+        try:
+            await self._api.value("vector(1)", time.time())
+        except QueryError as error:
+            raise QueryError(f"--metric-pulling-prometheus-endpoint {self._url} does not answer: {error}") from error
 
     async def served(self, moment: float) -> Served | None:
         """What was served in the interval that ended at a moment; None if that is not known, or nothing."""

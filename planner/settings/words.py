@@ -63,14 +63,19 @@ def _or(choices: Sequence[str]) -> Sequence[str]:
 def _limit(item: Any) -> str:
     match item:
         case annotated_types.Gt(gt=bound):
-            return f"above {bound}"
+            return f"above {_plain(bound)}"
         case annotated_types.Ge(ge=bound):
-            return f"of at least {bound}"
+            return f"of at least {_plain(bound)}"
         case annotated_types.Lt(lt=bound):
-            return f"below {bound}"
+            return f"below {_plain(bound)}"
         case annotated_types.Le(le=bound):
-            return f"of at most {bound}"
+            return f"of at most {_plain(bound)}"
         case annotated_types.MinLen(min_length=bound):
             return f"of at least {bound} character"
     pattern = getattr(item, "pattern", None)
     return f"matching {pattern}" if pattern else ""
+
+
+def _plain(bound: Any) -> str:
+    """A bound as people write it: 1000000000 rather than 1000000000.0."""
+    return f"{bound:.15g}" if isinstance(bound, float) else str(bound)

@@ -133,6 +133,7 @@ def test_lists_from_flags_and_environment():
         (["--leader-elect-renew-deadline", "20"], ["--leader-elect-renew-deadline 20", "shorter than the one before"]),
         (["--leader-elect-resource-name", "Not_A_Name"], ["--leader-elect-resource-name", "'Not_A_Name'"]),
         (["--prometheus-username", "u"], ["--prometheus-password"]),
+        (["--isl", "1e12"], ["a number above 0 and of at most 1000000000 in tokens"]),
         (["--no-such-flag"], ["--no-such-flag"]),
         (["fly"], ["'fly'", "run, check, demo"]),
         (["--config", "/does/not/exist.yaml"], ["/does/not/exist.yaml"]),

@@ -156,3 +156,11 @@ def test_a_layout_that_another_would_hide_is_refused(tmp_path, capsys):
 def test_a_word_that_is_no_command(capsys):
     assert run("shwo") == 2
     assert "choose from estimate, measure, from-metrics, show" in capsys.readouterr().err
+
+
+def test_a_prometheus_that_is_not_there_is_asked_once(tmp_path, capsys, free_port):
+    url = f"http://127.0.0.1:{free_port()}"
+    where = ("--metric-pulling-prometheus-endpoint", url, "--profile-results-dir", tmp_path / "new")
+    assert run("from-metrics", "--prefill-workers", 1, "--decode-workers", 1, *where) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"--metric-pulling-prometheus-endpoint {url} does not answer: ConnectError" in line
