@@ -87,12 +87,15 @@ class Connector(ABC):
 
     @property
     def engine_gpus(self) -> tuple[int | None, int | None]:
-        """GPUs of a prefill and of a decode worker as deployed; None where that is not known. After ``start``."""
+        """GPUs of a prefill and of a decode worker as deployed; None where that is not known.
+
+        After ``start`` or ``check``.
+        """
         return None, None
 
     @property
     def model_name(self) -> str | None:
-        """The model that the workers serve; None if it is not known. After ``start``."""
+        """The model that the workers serve; None if it is not known. After ``start`` or ``check``."""
         return None
 
     @property

@@ -9,12 +9,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from connectors.base import Connector, ConnectorError
 from planner.assembly import make_connector, make_dashboard, make_source
 from planner.cli import EXIT_FAILED, Invocation
 from planner.engines import load_profile
 from planner.finding import Finding, Health
+from planner.planner import Planner
 from planner.ports import check_ports
 from planner.report.history import History
 from planner.settings import ConfigurationError, Settings, misspelt
@@ -45,7 +47,9 @@ async def check_up(settings: Settings) -> list[Finding]:
     findings += check_profile(settings)
     findings += _check_budget(settings)
     findings += await _check_far_end("metrics", lambda: make_source(settings, time.time))
-    findings += await _check_far_end("connector", lambda: make_connector(settings, time.time))
+    findings += await _check_far_end(
+        "connector", lambda: make_connector(settings, time.time), lambda asked: _check_deployed(settings, asked)
+    )
     findings += await asyncio.to_thread(lambda: list(check_ports(settings)))
     findings += _check_dashboard(settings)
     return findings
@@ -129,17 +133,39 @@ def _check_dashboard(settings: Settings) -> Iterator[Finding]:
         yield _not_as_set("dashboard", error)
 
 
-async def _check_far_end(subject: str, make: Callable[[], Source | Connector]) -> list[Finding]:
-    """What a source or a connector finds out about what it talks to."""
+async def _check_far_end(
+    subject: str, make: Callable[[], Source | Connector], more: Callable[[Any], Iterator[Finding]] | None = None
+) -> list[Finding]:
+    """What a source or a connector finds out about what it talks to, and what follows from that."""
     asked: Source | Connector | None = None
     try:
         asked = make()
-        return await asked.check()
+        findings = await asked.check()
+        return [*findings, *(more(asked) if more else ())]
     except (SourceError, ConnectorError, ValueError) as error:
         return [_not_as_set(subject, error)]
     finally:
         if asked is not None:
             await asked.close()
+
+
+def _check_deployed(settings: Settings, connector: Connector) -> Iterator[Finding]:
+    """Whether the engines that are deployed are those of the profile, and fit into the budget."""
+    with contextlib.suppress(ProfileError):
+        profile = load_profile(settings)
+        planner = Planner(settings, profile=profile)
+        try:
+            differences = planner.take_deployed(*connector.engine_gpus, model=connector.model_name)
+        except ProfileError as error:
+            yield Finding(subject="GPU budget", health=Health.FAILED, detail=str(error), remedy="as it says")
+            return
+        for difference in differences:
+            yield Finding(
+                subject="engines",
+                health=Health.WARNING,
+                detail=difference,
+                remedy="profile what is deployed, or deploy what was profiled",
+            )
 
 
 def _not_as_set(subject: str, error: Exception) -> Finding:

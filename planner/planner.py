@@ -228,12 +228,15 @@ class Planner:
             self.settings.decode_engine_num_gpu or decode or self.profile.decode.gpus,
         )
 
-    def take_deployed(self, prefill_gpus: int | None, decode_gpus: int | None) -> list[str]:
+    def take_deployed(
+        self, prefill_gpus: int | None, decode_gpus: int | None, *, model: str | None = None
+    ) -> list[str]:
         """Take GPUs of workers from what is deployed, where the settings do not give them.
 
         Args:
             prefill_gpus: GPUs of a deployed prefill worker; None if not known.
             decode_gpus: GPUs of a deployed decode worker; None if not known.
+            model: The model that is deployed; None if not known.
 
         Returns:
             What differs from the settings or the profile, a sentence each.
@@ -245,12 +248,15 @@ class Planner:
         self._policy.obey(self._rules(self.settings))
         profiled = self.profile.prefill.gpus, self.profile.decode.gpus
         named = zip(("prefill", "decode"), self._deployed_gpus, self.engine_gpus, profiled, strict=True)
-        return [
+        sizes = [
             f"a deployed {role} worker has {deployed} GPU{'s' * (deployed != 1)}, but the planner "
             f"reckons with {used} and the profile is of {known}"
             for role, deployed, used, known in named
             if deployed is not None and (deployed != used or deployed != known)
         ]
+        # A model that the settings name was compared when the profile was loaded.
+        models = () if self.settings.model_name else self.profile.provenance.mismatches(model=model)
+        return [*sizes, *models]
 
     def _rules(self, settings: Settings) -> Rules:
         prefill_gpus, decode_gpus = self.engine_gpus

@@ -99,6 +99,7 @@ class KubernetesConnector(Connector):
         self._fence = fence
         self._monotonic = monotonic
         self._followed_within_s = followed_within_s
+        self._found: Discovered | None = None
         self._attached: Attached | None = None
         self._mirror: Mirror | None = None
         self._following: asyncio.Task[None] | None = None
@@ -132,6 +133,7 @@ class KubernetesConnector(Connector):
             now=self._now,
             enabled=self._wanted.scales and CREATE_EVENTS not in found.lacking,
         )
+        self._found = found
         self._attached = Attached(found, scaling, events)
         self._may_list_pods = LIST_PODS not in found.lacking
         if LIST not in found.lacking:
@@ -147,17 +149,17 @@ class KubernetesConnector(Connector):
     @property
     def warnings(self) -> tuple[str, ...]:
         """The rights that are missing and not essential, and what else looked odd at the start."""
-        return self._attached.found.warnings if self._attached else ()
+        return self._found.warnings if self._found else ()
 
     @property
     def engine_gpus(self) -> tuple[int | None, int | None]:
         """GPUs of a worker of each pool, as deployed."""
-        return self._attached.found.engine_gpus if self._attached else (None, None)
+        return self._found.engine_gpus if self._found else (None, None)
 
     @property
     def model_name(self) -> str | None:
         """The model that the deployment serves."""
-        return self._attached.found.model if self._attached else None
+        return self._found.model if self._found else None
 
     @property
     def place(self) -> tuple[str, str]:
@@ -250,7 +252,7 @@ class KubernetesConnector(Connector):
         """Look, without changing anything, whether a run would work."""
         try:
             await self._api.start()
-            found = await discover(self._api, self._wanted)
+            self._found = found = await discover(self._api, self._wanted)
         except ConnectorError as error:
             remedy = "see docs/kubernetes.md: which deployment, which rights"
             return [Finding(subject="Kubernetes", health=Health.FAILED, detail=str(error), remedy=remedy)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from connectors.base import ConnectorError
 from connectors.kubernetes.api import KubernetesApi, Object
-from connectors.kubernetes.deployment import Deployment
+from connectors.kubernetes.deployment import Component, Deployment
 from connectors.kubernetes.errors import ForbiddenError, KubernetesError, NotFoundError
 from connectors.kubernetes.model import deployed_model
 from connectors.kubernetes.resources import ADAPTERS, DEPLOYMENTS, LEASES, WORKER_METADATA, Resource
@@ -88,10 +88,7 @@ class Discovered:
     def findings(self) -> Iterator[Finding]:
         """What was found, for a check."""
         yield Finding(subject="Kubernetes", health=Health.OK, detail=f"reached with the {self.origin}")
-        pools = ", ".join(
-            f"{one.name} ({one.replicas} replicas{f' of {one.gpus} GPUs' if one.gpus else ''})"
-            for one in self.roles.components
-        )
+        pools = ", ".join(map(_described, self.roles.components))
         detail = f"{self.namespace}/{self.name} with {pools}, model {self.model or 'unknown'}"
         yield Finding(subject="deployment", health=Health.OK, detail=detail)
         for right in self.lacking:
@@ -103,6 +100,14 @@ class Discovered:
             )
         if not self.lacking:
             yield Finding(subject="rights", health=Health.OK, detail="all that the planner can use")
+
+
+def _described(component: Component) -> str:
+    """A component with its size, such as ``decode (3 replicas of 1 GPU)``."""
+    size = f"{component.replicas} replica{'s' * (component.replicas != 1)}"
+    if component.gpus:
+        size += f" of {component.gpus} GPU{'s' * (component.gpus != 1)}"
+    return f"{component.name} ({size})"
 
 
 async def discover(api: KubernetesApi, wanted: Wanted) -> Discovered:
@@ -181,12 +186,23 @@ async def _only_one(api: KubernetesApi, deployments: Resource, namespace: str) -
     return names[0]
 
 
+async def _others(api: KubernetesApi, deployments: Resource, namespace: str) -> str:
+    """Which deployments there are instead, where they can be listed."""
+    try:
+        items, _ = await api.list_all(deployments, namespace)
+    except KubernetesError:
+        return ""
+    names = sorted(str(item["metadata"]["name"]) for item in items)
+    return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(names)}" if names else ", and no other"
+
+
 async def _read(api: KubernetesApi, deployments: Resource, namespace: str, name: str) -> Deployment:
     try:
         return Deployment.parse(await api.get(deployments, namespace, name))
     except NotFoundError as error:
         raise ConnectorError(
-            f"there is no DynamoGraphDeployment {name} in namespace {namespace}; see --dgd-name and --dgd-namespace"
+            f"there is no DynamoGraphDeployment {name} in namespace {namespace}"
+            f"{await _others(api, deployments, namespace)}; see --dgd-name and --dgd-namespace"
         ) from error
     except ForbiddenError as error:
         raise ConnectorError(f"{READ.complaint} in namespace {namespace}: {error}") from error

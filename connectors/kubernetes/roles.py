@@ -50,6 +50,11 @@ def find_roles(deployment: Deployment, *, backend: str, aggregated: bool) -> Rol
     """
     decode = _only(deployment, "decode", 1, backend)
     if aggregated:
+        if prefill := _only(deployment, "prefill", 0, backend):
+            raise ConnectorError(
+                f"DynamoGraphDeployment {deployment.name} has prefill workers of their own, {prefill.name}, which "
+                "nobody would scale with --mode agg; leave it out"
+            )
         return Roles(prefill=None, decode=decode or _worker(deployment))
     prefill = _only(deployment, "prefill", 0, backend)
     missing = [name for name, found in (("prefill", prefill), ("decode", decode)) if found is None]

@@ -211,7 +211,7 @@ class PlannerDaemon:
 
     def _take_deployed(self) -> list[str]:
         """Reckon with the engines that are deployed; returns what differs from those that were expected."""
-        differences = self.planner.take_deployed(*self.connector.engine_gpus)
+        differences = self.planner.take_deployed(*self.connector.engine_gpus, model=self.connector.model_name)
         self._adjuster.meter.engine_gpus = self.planner.engine_gpus
         return differences
 

@@ -404,7 +404,12 @@ class TestDiscovery:
         assert told == {("Kubernetes", Health.OK), ("deployment", Health.OK), ("rights", Health.WARNING)}
         assert "verbs: [create]" in findings[-1].remedy
         assert not patches(fake)
+        assert "(2 replicas of 1 GPU)" in findings[1].detail
+        assert "(1 replica of 1 GPU)" in findings[1].detail
+        assert connector.engine_gpus == (1, 1)
+        assert connector.model_name
         nowhere = await KubernetesConnector(api, Wanted(name="other"), now=lambda: 0.0).check()
+        assert "there is no DynamoGraphDeployment other in namespace default; there is graph; see" in nowhere[0].detail
         assert [finding.health for finding in nowhere] == [Health.FAILED]
 
 

@@ -130,6 +130,8 @@ class TestRoles:
         roles = find_roles(found, backend="vllm", aggregated=True)
         assert roles.prefill is None
         assert roles.decode.name == "Worker"
+        with pytest.raises(ConnectorError, match="has prefill workers of their own, P, which nobody would scale with"):
+            find_roles(of(("P", "prefill", {}), ("D", "decode", {})), backend="vllm", aggregated=True)
         with pytest.raises(ConnectorError, match="several worker"):
             find_roles(of(("A", "worker", {}), ("B", "worker", {})), backend="vllm", aggregated=True)
 

@@ -364,7 +364,7 @@ async def test_check_tells_what_a_run_would_find(begin):
     code, shown = await story.pod.run("check", **dict.fromkeys(("adjustment-interval", "log-format")))
     assert code == 0, shown
     assert f"{story.cluster.namespace}/{DGD}" in shown
-    assert f"{DECODE} (1 replicas of 2 GPUs)" in " ".join(shown.replace("│", " ").split()), (
+    assert f"{DECODE} (1 replica of 2 GPUs)" in " ".join(shown.replace("│", " ").split()), (
         "in as many lines as it takes"
     )
     assert MODEL in shown
