@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 
@@ -10,11 +11,14 @@ from connectors.base import Applied, Connector, ConnectorError, Outcome, WorkerC
 from connectors.virtual.listen import Listen
 from connectors.virtual.server import ApiServer
 from connectors.virtual.state import VirtualState
-from connectors.virtual.store import EmbeddedStore, VirtualStore
+from connectors.virtual.store import EmbeddedStore, HeldError, VirtualStore
 from connectors.virtual.webhook import Webhook
 from planner.core.decision import Decision
 from planner.core.observation import Workers
 from planner.finding import Finding, Health
+
+# What to do about a planner that runs already.
+_BESIDE = "none if that is the one that is checked; one beside it needs a --namespace and a --virtual-listen of its own"
 
 
 class VirtualConnector(Connector):
@@ -127,13 +131,20 @@ class VirtualConnector(Connector):
         return True
 
     async def check(self) -> list[Finding]:
-        """Whether state can be kept and the port can be had."""
-        findings = []
+        """Whether state can be kept and the port can be had; a planner that has them may be the one that is checked."""
+        findings, held = [], False
         for subject, attempt in (("virtual state", self._check_store), ("virtual interface", self._check_listen)):
             try:
                 findings.append(Finding(subject=subject, health=Health.OK, detail=await attempt()))
+            except HeldError as error:
+                held = True
+                findings.append(Finding(subject=subject, health=Health.WARNING, detail=str(error), remedy=_BESIDE))
             except (ConnectorError, OSError) as error:
-                findings.append(Finding(subject=subject, health=Health.FAILED, detail=str(error), remedy="as it says"))
+                if held and _in_use(error.__cause__):
+                    health, remedy = Health.WARNING, _BESIDE
+                else:
+                    health, remedy = Health.FAILED, "as it says"
+                findings.append(Finding(subject=subject, health=health, detail=str(error), remedy=remedy))
         return findings
 
     async def _check_store(self) -> str:
@@ -173,6 +184,10 @@ class VirtualConnector(Connector):
         if self._server is not None:
             await self._server.close()
         await self.store.close()
+
+
+def _in_use(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EADDRINUSE
 
 
 def _pool(reported: Workers | None, completed: int | None, wanted: int | None) -> Workers | None:

@@ -88,6 +88,10 @@ class VirtualStore(ABC):
         """Let go of everything; may be called without ``start``."""
 
 
+class HeldError(ConnectorError):
+    """The state is kept by a planner that runs."""
+
+
 class EmbeddedStore(VirtualStore):
     """Keeps the state in memory, and in a file if one is given.
 
@@ -208,7 +212,7 @@ def _inspect(file: Path) -> str:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ConnectorError(f"{folder} is no folder that can be written; set --state-dir to one")
     if _locked(_lock_file(file)):
-        raise ConnectorError(f"a planner that runs now keeps its state in {file}")
+        raise HeldError(f"a planner that runs now keeps its state in {file}")
     if not file.exists():
         return f"will be kept in {file}"
     if not file.is_file():

@@ -347,6 +347,16 @@ async def test_a_check_finds_a_port_that_is_taken(make_connector):
     assert "--virtual-listen" in interface.detail
 
 
+async def test_a_check_beside_the_planner_that_is_checked_is_no_failure(make_connector, state_file):
+    running = make_connector(store=EmbeddedStore(state_file), listen=Listen("127.0.0.1", 0))
+    await running.start()
+    port = int(running.url.rpartition(":")[2])
+    findings = await make_connector(store=EmbeddedStore(state_file), listen=Listen("127.0.0.1", port)).check()
+    assert [finding.health for finding in findings] == [Health.WARNING] * 2
+    assert all(finding.remedy.startswith("none if that is the one that is checked") for finding in findings)
+    await running.close()
+
+
 async def test_a_check_finds_an_open_door(make_connector):
     _, interface = await make_connector(listen=Listen("0.0.0.0", 0)).check()
     assert interface.health is Health.FAILED
