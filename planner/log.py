@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,9 @@ def logging_to(*, level: str, style: str, directory: Path | None) -> Iterator[No
     """
     human = style == "console" or (style == "auto" and sys.stderr.isatty())
     console = logging.StreamHandler(sys.stderr)
-    console.setFormatter(_formatter(structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer()))
+    console.setFormatter(
+        _formatter(structlog.dev.ConsoleRenderer(colors=_colourful()) if human else structlog.processors.JSONRenderer())
+    )
     handlers: list[logging.Handler] = [console]
     if directory is not None:
         handlers.append(_file_handler(directory))
@@ -65,6 +68,11 @@ def logging_to(*, level: str, style: str, directory: Path | None) -> Iterator[No
         listener.stop()
         for handler in handlers:
             handler.close()
+
+
+def _colourful() -> bool:
+    """Whether colours are shown as such: on a terminal, unless its user wants none (https://no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 class _Front(QueueHandler):

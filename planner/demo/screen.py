@@ -12,7 +12,7 @@ from rich.text import Text
 from planner.core.observation import Workers
 from planner.demo.story import Story
 from planner.report.record import Record
-from planner.settings import Settings
+from planner.settings import NO_BUDGET, Settings
 
 _BAR_CELLS = 24
 _MOST_WORKERS = 14
@@ -44,11 +44,13 @@ class Screen:
     def __enter__(self) -> Self:
         """Say what is to be seen."""
         settings = self._settings
+        unlimited = settings.max_gpu_budget == NO_BUDGET
+        budget = "no GPU budget" if unlimited else f"budget {settings.max_gpu_budget} GPUs"
         self._console.print(
             f"[bold]SLA planner demo[/]: {self._length_s / 60:.0f} minutes in "
             f"{self._length_s / self._speed:.0f} seconds, an adjustment every {settings.adjustment_interval:g} s, "
             f"workers take {settings.worker_startup:g} s to start\n"
-            f"targets: TTFT {settings.ttft:g} ms, ITL {settings.itl:g} ms; budget {settings.max_gpu_budget} GPUs; "
+            f"targets: TTFT {settings.ttft:g} ms, ITL {settings.itl:g} ms; {budget}; "
             f"predictor {settings.load_predictor}\n"
             "[green]#[/] serves  [yellow]+[/] starts  [red]![/] latency above target\n"
         )

@@ -42,8 +42,11 @@ def _origin(provenance: Provenance) -> Iterator[tuple[str, str]]:
 def _capacity(engines: EngineProfile) -> Iterator[tuple[str, str]]:
     decode = engines.decode
     limit = f", at most {decode.max_num_seqs} sequences" if decode.max_num_seqs else ""
-    yield "prefill engine", f"{engines.prefill.gpus} GPU"
-    yield "decode engine", f"{decode.gpus} GPU, KV cache of {decode.max_kv_tokens} tokens{limit}"
+    yield "prefill engine", f"{engines.prefill.gpus} GPU{'s' * (engines.prefill.gpus != 1)}"
+    yield (
+        "decode engine",
+        f"{decode.gpus} GPU{'s' * (decode.gpus != 1)}, KV cache of {decode.max_kv_tokens} tokens{limit}",
+    )
 
 
 def _promises(engines: EngineProfile, target: Target) -> Iterator[tuple[str, str]]:

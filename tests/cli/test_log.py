@@ -67,3 +67,11 @@ def test_a_folder_that_cannot_be_had_is_told_with_its_option(tmp_path):
         logging_to(level="info", style="json", directory=tmp_path / "taken"),
     ):
         pass
+
+
+def test_a_console_that_is_no_terminal_gets_no_colours(capsys):
+    with logging_to(level="info", style="console", directory=None):
+        log.warning("look", detail="here")
+    shown = capsys.readouterr().err
+    assert "look" in shown
+    assert "\x1b" not in shown

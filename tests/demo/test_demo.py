@@ -41,10 +41,23 @@ def test_an_aggregated_deployment_has_one_pool_that_serves(tmp_path):
 
 
 def test_the_demo_takes_the_settings_of_its_user(tmp_path):
-    shown = run("--duration", 2, "--speed", 60, "--ttft", 321, "--load-predictor", "constant", "--output", tmp_path)
+    shown = run(
+        "--duration",
+        2,
+        "--speed",
+        60,
+        "--ttft",
+        321,
+        "--max-gpu-budget",
+        -1,
+        "--load-predictor",
+        "constant",
+        "--output",
+        tmp_path,
+    )
     assert shown.returncode == 0, shown.stderr
     assert "TTFT 321 ms" in shown.stdout
-    assert "predictor constant" in shown.stdout
+    assert "ITL 15 ms; no GPU budget; predictor constant" in shown.stdout
 
 
 def test_a_profile_that_is_not_there_is_said(tmp_path):
