@@ -9,12 +9,14 @@ to whoever has the fewest sequences, so that all batches swing alike, and whoeve
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from planner.core.correction import HIGHEST, LOWEST
+from planner.core.decision import LoadForecast
 from planner.core.expectation import decode_concurrency, expected_itl_ms, expected_ttft_ms
 from planner.core.interruption import Interrupted
 from planner.core.lengths import LengthShape
@@ -30,9 +32,11 @@ if TYPE_CHECKING:
 
 # Beyond this share of its time on prompts a worker is as good as overloaded, and its latencies tell nothing.
 _MOST_BUSY = 0.95
-# What is less likely decides nothing.
-_RARE = 1e-4
 _ROUNDING = 1e-9
+# Standard error of what is learnt of burstiness, over itself.
+_DOUBT = 0.23
+# Outputs are of whole tokens; from here on they are of two.
+_SEVERAL = 1.5
 
 
 class AggregatedSloSizing(SloSizing):
@@ -73,6 +77,7 @@ class AggregatedSloSizing(SloSizing):
             return None
         context = observation.isl + observation.osl / 2
         step_s = self.profile.decode.itl_ms(max(1.0, batch), context) / 1000 * min(1.0, batch)
+        situation = _felt(situation, self.prefill_work(observation.isl, 1.0, situation).spread)
         peaks = _peaks(self.prefill_work(observation.isl, 1.0, situation).spread, situation)
         isl, ready = observation.isl, workers.ready
 
@@ -96,7 +101,8 @@ class _SharedCase(Case):
     """One load under one set of targets, on workers that do everything."""
 
     def __init__(self, sizing: SloSizing, task: Task, step_tokens: int) -> None:
-        super().__init__(sizing, task)
+        spread = sizing.prefill_work(task.load.isl, task.corrections.prefill, task.situation).spread
+        super().__init__(sizing, replace(task, load=_surging(task, spread), situation=_felt(task.situation, spread)))
         self._step_tokens = step_tokens
         self._peaks = _peaks(self._work.spread, self._situation)
         self._arrivals = _arrivals(self._situation)
@@ -182,23 +188,40 @@ class _SharedCase(Case):
             step_s=step_s,
             rise_s=self._step_s(seen + math.sqrt(variance)) - step_s,
             busy=busy,
-            prompt_s=self._work.service_s,
-            prompt_square_s2=self._prompt_square,
+            prompts=self._work.spread,
             prompts_rps=rate_rps,
             burstiness=self._situation.burstiness,
             workers=workers,
+            waiting=wait.probability,
+            rounds=1 + wait.mean_s / self._work.service_s,
+            other=self._elsewhere(step_s * rate_rps / workers / (1 - busy) ** 2),
         )
-        # While prompts wait, a worker takes up one after the other.
-        cases = [(1 - wait.probability, 0.0), (wait.probability, wait.mean_s / self._work.service_s)]
         missed = 0.0
         for share, ratio in self._situation.osl_spread:
-            tokens = max(1.0, ratio * self._load.osl)
+            steps = self._steps(ratio)
+            if not steps:
+                continue
             evened = math.sqrt(averaged(ratio * (1 - elasticity)))
-            for chance, rounds in cases:
-                if chance > _RARE:
-                    missed += share * chance * interrupted.late(target_s, tokens, evened, rounds)
+            missed += share * interrupted.late(target_s, steps, evened)
         room = 1 - normal_beyond(float(self._curve.sizes[-1]), batch, variance)
         return room * (1 - missed)
+
+    def _steps(self, ratio: float) -> float:
+        """Tokens after the first of an output that is so many times the mean; a single token has no ITL."""
+        tokens = ratio * self._load.osl
+        return max(1.0, tokens - 1) if tokens >= _SEVERAL else 0.0
+
+    def _elsewhere(self, turns: float) -> float:
+        """Share of prompts that do not go where an output was over just before.
+
+        A worker whose output is over before all free ones have had a prompt has the fewest sequences again. Requests
+        that come together go to different workers all the same.
+
+        Args:
+            turns: How often all free workers are given a prompt while an output gets a token.
+        """
+        over = math.fsum(share * math.exp(-self._steps(ratio) * turns) for share, ratio in self._situation.osl_spread)
+        return 1 - over / self._peaks
 
     def _batch_variance(self, workers: int, batch: float, busy: float, elasticity: float) -> float:
         """Variance of the batch that all workers have alike, as the next request goes to whoever has fewest.
@@ -269,6 +292,35 @@ def _expected_itl_ms(
     return alone_ms / (1 - busy) if busy < _MOST_BUSY else None
 
 
+def _surging(task: Task, spread: Spread) -> LoadForecast:
+    """The load, which surges within the interval besides being uncertain, by what windows show and no prompt feels."""
+    load, situation = task.load, task.situation
+    tokens_rps = load.prefill_requests.mean * load.isl / load.interval
+    unfelt = situation.burstiness * (1 - _DOUBT) - _felt(situation, spread).burstiness
+    if unfelt <= 0 or not tokens_rps:
+        return load
+    # Work varies less than tokens.
+    evener = _second_moment(spread) / _second_moment(situation.isl_spread)
+    swing = math.sqrt(unfelt / (situation.burstiness - 1) * situation.surges_tps / tokens_rps * evener)
+    # Tokens count by the load that their requests meet: in a surge they are more.
+    prefill, decode = (
+        band.scaled(1 / (1 + swing**2)).widened(swing * band.mean)
+        for band in (load.prefill_requests, load.decode_requests)
+    )
+    return replace(
+        load, input_tokens=prefill.scaled(max(1.0, load.isl)), output_tokens=decode.scaled(max(1.0, load.osl))
+    )
+
+
+def _felt(situation: Situation, spread: Spread) -> Situation:
+    """The burstiness of what comes within the time of a prompt, where it is known how many are taken up at once."""
+    if situation.peakedness is None:
+        return situation
+    arrivals = 1 + (situation.peakedness - 1) / overlap(spread)
+    burstiness = 1 + (arrivals - 1) / _second_moment(situation.isl_spread)
+    return replace(situation, burstiness=min(situation.burstiness, burstiness))
+
+
 def _peaks(spread: Spread, situation: Situation) -> float:
     """Peakedness of requests with such service times."""
     return 1 + (_arrivals(situation) - 1) * overlap(spread)
@@ -276,7 +328,7 @@ def _peaks(spread: Spread, situation: Situation) -> float:
 
 def _arrivals(situation: Situation) -> float:
     """Burstiness of requests, from that of their tokens, which varies less where lengths vary, too."""
-    return 1 + (situation.burstiness - 1) * math.fsum(share * ratio**2 for share, ratio in situation.isl_spread)
+    return 1 + (situation.burstiness - 1) * _second_moment(situation.isl_spread)
 
 
 def _mean_ttft_s(service_s: float, variability: float, workers: int, rate_rps: float, peaks: float) -> float:
@@ -284,6 +336,12 @@ def _mean_ttft_s(service_s: float, variability: float, workers: int, rate_rps: f
         return math.inf
     wait = WaitTail(workers, rate_rps, service_s, variability, peaks)
     return service_s + wait.probability * wait.mean_s
+
+
+def _second_moment(spread: Spread) -> float:
+    """Mean square over the square of the mean."""
+    mean = math.fsum(share * value for share, value in spread)
+    return math.fsum(share * value**2 for share, value in spread) / mean**2
 
 
 def _warnings(profile: EngineProfile, task: Task, prefill_feasible: bool, decode_feasible: bool) -> tuple[str, ...]:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
+
+# The 0.9 quantile of the standard normal distribution.
+Z90 = 1.2815516
+# By so many standard deviations a normal variable hardly ever exceeds its mean.
+_SIGMAS = 3.0
 
 
 class Action(StrEnum):
@@ -53,6 +59,12 @@ class Band:
             tail=None if self.tail is None else self.tail * factor,
             most=None if self.most is None else self.most * factor,
         )
+
+    def widened(self, deviation: float) -> Band:
+        """Also uncertain by something else that is independent, with this standard deviation."""
+        below, above = (math.hypot(abs(value - self.mean), Z90 * deviation) for value in (self.p10, self.p90))
+        most = None if self.most is None else self.mean + math.hypot(self.most - self.mean, _SIGMAS * deviation)
+        return replace(self, p10=max(0.0, self.mean - below), p90=self.mean + above, most=most)
 
     def raised(self, more: float) -> Band:
         """So much more has turned out: what might have come on top may be just that."""
@@ -169,6 +181,10 @@ class Explanation:
             makes it less than 1 at times, which counts as 1.
         peak: The load that requests met in the last interval, over its mean load; 1 if it came evenly, or is unknown.
         blindness: Share of requests that seem to go to any worker rather than to a free one, as learnt so far.
+        peakedness: Variance of the requests that wait for their first token over their mean, as learnt so far; None
+            while unknown, less than 1 at times.
+        surges_tps: Variance of the rate of input tokens from window to window over its mean, beyond that of independent
+            requests, tokens per second.
     """
 
     reason: str
@@ -180,6 +196,8 @@ class Explanation:
     burstiness: float = 1.0
     peak: float = 1.0
     blindness: float = 0.0
+    peakedness: float | None = None
+    surges_tps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +260,8 @@ class Decision:
                 burstiness=why.get("burstiness", 1.0),
                 peak=why.get("peak", 1.0),
                 blindness=why.get("blindness", 0.0),
+                peakedness=why.get("peakedness"),
+                surges_tps=why.get("surges_tps", 0.0),
             ),
         )
 

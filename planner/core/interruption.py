@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from dataclasses import dataclass
 
 from planner.core.queueing import gamma_beyond
+from planner.core.sizing import Spread
 
-# Within so few turns nobody interrupts, and the formulas lose their digits.
-_FEWEST_TURNS = 1e-3
-# Within so many somebody does, and what the formulas tend to is as good as they are.
-_MANY_TURNS = 10.0
+# What is less likely decides nothing.
+_RARE = 1e-6
+# A third root of unity.
+_THIRD = cmath.exp(2j * math.pi / 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,37 +21,59 @@ class Interruptions:
 
     Attributes:
         none: Probability that none does.
-        mean: Mean number of those that do, if any does.
-        variance: Variance of that number, if any does.
+        one: Probability that one does.
+        mean: Mean number of them if they are more.
+        variance: Variance of that number if they are more.
     """
 
     none: float
+    one: float
     mean: float
     variance: float
 
+    @property
+    def more(self) -> float:
+        """Probability that they are more than one."""
+        return max(0.0, 1 - self.none - self.one)
 
-def interruptions(turns: float) -> Interruptions:
+
+def interruptions(
+    turns: float, *, age: float = 0.0, other: float = 1.0, waiting: float = 0.0, rounds: float = 1.0
+) -> Interruptions:
     """The prompts that come within some turns, a turn being the mean time between two prompts of a worker.
 
-    The next prompt goes to whoever has the fewest sequences. A worker that has just got one is passed over until one of
-    its own has ended, and those that wait with as few have had their turn: gaps have two phases, which makes them
-    Erlang's of order two, counted from one prompt on (D. R. Cox, "Renewal Theory", 1962, section 3.2). Of a Poisson
-    number of phases that end, every second one brings a prompt.
+    The next prompt goes to whoever has the fewest sequences. A worker that is given one takes it up, is passed over
+    until one of its own sequences has ended, and those that wait with as few have had their turn: gaps have three
+    phases, which makes them Erlang's of order three, counted from the moment the prompt was taken up (D. R. Cox,
+    "Renewal Theory", 1962, section 4.2). An output that is over before its worker's next turn leaves it with the
+    fewest sequences again, so that the prompt after it goes there, too. Seen from a sequence that stays, only other
+    prompts begin something new, at random, and the rest follow these.
 
     Args:
         turns: How many, 0 or more.
+        age: Turns since the worker took up the prompt of the sequence itself.
+        other: Share of prompts that do not go where an output was over just before.
+        waiting: Probability that prompts wait when the sequence's own is done.
+        rounds: How many its worker takes up then, one after the other; 1 or more.
     """
-    if turns < _FEWEST_TURNS:
-        return Interruptions(none=1.0, mean=1.0, variance=0.0)
-    if turns > _MANY_TURNS:
-        return Interruptions(none=0.0, mean=turns - 1 / 4, variance=turns / 2 + 1 / 16)
-    parity = math.exp(-4 * turns)
-    mean = turns - (1 - parity) / 4
-    variance = turns / 2 - turns * parity + (1 - parity**2) / 16
-    none = (1 + 2 * turns) * math.exp(-2 * turns)
-    any_mean = mean / (1 - none)
-    any_square = (variance + mean**2) / (1 - none)
-    return Interruptions(none=none, mean=any_mean, variance=max(0.0, any_square - any_mean**2))
+    fresh = other * max(0.0, _renewals(age + turns) - _renewals(age))
+    again = (1 - other) * -math.expm1(-turns)
+    alone = math.exp(-fresh)
+    none = (1 - waiting) * alone
+    one = (1 - waiting) * fresh * alone * (1 - again) + waiting * alone
+    more = 1 - none - one
+    if more < _RARE:
+        return Interruptions(none=none, one=1 - none, mean=2.0, variance=0.0)
+    mean = fresh * (1 + again) + waiting * rounds
+    square = fresh * (1 + 3 * again) + mean**2
+    if_more = (mean - one) / more
+    return Interruptions(none=none, one=one, mean=if_more, variance=max(0.0, (square - one) / more - if_more**2))
+
+
+def _renewals(time: float) -> float:
+    """Mean number within a time of renewals whose gaps are Erlang's of order three with mean 1."""
+    swing = _THIRD / (1 - _THIRD) / 3 * (1 - cmath.exp(-3 * (1 - _THIRD) * time))
+    return time + 2 * swing.real
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,42 +85,68 @@ class Interrupted:
         step_s: A step of the batch that sequences see, seconds.
         rise_s: How much longer a step is when all batches are a standard deviation larger, seconds.
         busy: Share of time that goes to prompts.
-        prompt_s: Mean time of a prompt, seconds.
-        prompt_square_s2: Mean square of the time of a prompt.
+        prompts: Shares of prompts with the time they take, seconds.
         prompts_rps: Prompts that come to all workers, per second.
         burstiness: Variance of the prompts' tokens that arrive, over that of independent requests.
         workers: How many share them.
+        other: Share of prompts that do not go where an output was over just before.
+        waiting: Probability that prompts wait for workers.
+        rounds: How many a worker takes up then, one after the other.
     """
 
     lone_s: float
     step_s: float
     rise_s: float
     busy: float
-    prompt_s: float
-    prompt_square_s2: float
+    prompts: Spread
     prompts_rps: float
     burstiness: float
     workers: int
+    other: float
+    waiting: float
+    rounds: float
 
-    def late(self, target_s: float, tokens: float, evened: float, rounds: float) -> float:
+    def late(self, target_s: float, steps: float, evened: float) -> float:
         """Probability that the mean ITL of an output exceeds a target.
 
         What is beyond the ITL of a lone sequence is taken to be gamma distributed.
 
         Args:
             target_s: The target, seconds.
-            tokens: Length of the output.
+            steps: Tokens of the output after the first; above 0.
             evened: What is left of the swings of the batch in the mean over the output; 1 for all.
-            rounds: Prompts that each worker takes up at once, one after the other, as they wait.
         """
-        turns = tokens * self.step_s / (1 - self.busy) * self.prompts_rps / self.workers
-        prompts = interruptions(turns + rounds)
+        turns = steps * self.step_s / (1 - self.busy) * self.prompts_rps / self.workers
+        # Prompts took up as many turns as free workers were given one meanwhile.
+        age = self.busy / (1 - self.busy)
+        found = interruptions(turns, age=age, other=self.other, waiting=self.waiting, rounds=self.rounds)
         slack_s, batch_s, swing_s = target_s - self.lone_s, self.step_s - self.lone_s, self.rise_s * evened
-        if_none = gamma_beyond(slack_s, batch_s, swing_s**2) if prompts.none else 0.0
-        everywhere_s2 = turns * self.prompt_square_s2 * self.burstiness / self.workers
-        here_s2 = prompts.mean * (self.prompt_square_s2 - self.prompt_s**2) + prompts.variance * self.prompt_s**2
-        # Batches are large while prompts are many.
-        together_s = swing_s / (1 - self.busy) + (math.sqrt(everywhere_s2) + rounds * self.prompt_s) / tokens
-        mean_s = batch_s + prompts.mean * self.prompt_s / tokens
-        if_any = gamma_beyond(slack_s, mean_s, together_s**2 + here_s2 / tokens**2)
-        return prompts.none * if_none + (1 - prompts.none) * if_any
+        late = found.none * gamma_beyond(slack_s, batch_s, swing_s**2)
+        if found.one > _RARE:
+            late += found.one * math.fsum(
+                share * gamma_beyond(slack_s, batch_s + time_s / steps, swing_s**2) for share, time_s in self.prompts
+            )
+        if found.more > _RARE:
+            # Batches are large while prompts are many.
+            together_s = swing_s / (1 - self.busy) + self._everywhere_s(turns) / steps
+            variance_s2 = together_s**2 + self._here_s2(found) / steps**2
+            late += found.more * gamma_beyond(slack_s, batch_s + found.mean * self._prompt_s / steps, variance_s2)
+        return late
+
+    def _everywhere_s(self, turns: float) -> float:
+        """Standard deviation of the time that prompts take which come within some turns, as all workers have alike."""
+        waiting_s2 = self.waiting * (1 - self.waiting) * (self.rounds * self._prompt_s) ** 2
+        return math.sqrt(turns * self._prompt_square_s2 * self.burstiness / self.workers + waiting_s2)
+
+    def _here_s2(self, found: Interruptions) -> float:
+        """Variance of the time that more than one prompt takes, beyond what all workers have alike."""
+        lengths_s2 = found.mean * (self._prompt_square_s2 - self._prompt_s**2)
+        return (lengths_s2 + found.variance * self._prompt_s**2) * (1 - 1 / self.workers)
+
+    @property
+    def _prompt_s(self) -> float:
+        return math.fsum(share * time_s for share, time_s in self.prompts)
+
+    @property
+    def _prompt_square_s2(self) -> float:
+        return math.fsum(share * time_s**2 for share, time_s in self.prompts)

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
-from planner.core.decision import Band
+from planner.core.decision import Z90, Band
 
 _NORMAL = NormalDist()
-_Z90 = 1.2815516
 # Classes get the narrower the heavier the load is.
 _EDGES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.86, 0.9, 0.93, 0.95, 0.97, 0.985, 0.994, 0.998, 1.0)
 # Those from here on are the tail.
@@ -35,7 +34,7 @@ class Outcome(NamedTuple):
 
     def of(self, band: Band) -> float:
         """The mean of what a sum may turn out to be in this class, and hardly ever nothing."""
-        sigma = (band.p90 - band.mean if self.normal > 0 else band.mean - band.p10) / _Z90
+        sigma = (band.p90 - band.mean if self.normal > 0 else band.mean - band.p10) / Z90
         value = band.mean + self.normal * sigma
         if self.tail is not None and band.tail is not None:
             value = max(value, band.p90 + self.tail * band.tail)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from planner.core.burstiness import Burstiness
 from planner.core.correction import CorrectionFactor
 from planner.core.decision import Action, Bound, Decision, Explanation, LoadForecast, PoolExplanation
 from planner.core.demand import Demand, Sight
@@ -76,7 +75,7 @@ class Policy:
         """
         why = decision.explanation
         if reaction:
-            self.take_burstiness(why.burstiness)
+            self._traffic.recall(why, observation.queued)
         else:
             self.learn(observation, why)
         unfounded = why.prefill.bound_by is Bound.BLIND and None in (why.prefill.previous, why.decode.previous)
@@ -89,9 +88,9 @@ class Policy:
             if not unfounded:
                 pool.recall(explained, decision.time)
 
-    def take_burstiness(self, value: float) -> None:
+    def take_burstiness(self, recorded: Explanation) -> None:
         """Go on from a burstiness that was recorded: it is learnt between adjustments, from what nobody kept."""
-        self._traffic.burstiness = Burstiness(value)
+        self._traffic.recall(recorded)
 
     def interrupt(self) -> None:
         """Nobody watched for a while: patience begins anew."""
@@ -221,6 +220,8 @@ class Policy:
             isl_spread=self._traffic.isl.spread(),
             osl_spread=self._traffic.osl.spread(),
             burstiness=self._traffic.burstiness.in_queues,
+            peakedness=self._traffic.peakedness.at_least,
+            surges_tps=self._traffic.surges_tps,
             blindness=self._traffic.dispatch.certain,
             queued=observation.queued,
             decoding=sequences_decoding(observation, self.rules.targets.itl_ms),
@@ -357,6 +358,8 @@ class Policy:
                 burstiness=self._traffic.burstiness.value,
                 peak=self._traffic.peak,
                 blindness=self._traffic.dispatch.blindness,
+                peakedness=self._traffic.peakedness.value,
+                surges_tps=self._traffic.surges_tps,
             ),
         )
 

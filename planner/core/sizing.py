@@ -66,6 +66,9 @@ class Situation:
         isl_spread: Shares of requests with their ISL over the mean one.
         osl_spread: Shares of requests with their OSL over the mean one.
         burstiness: Variance of the work that arrives in moments over that of independent requests; 1 for Poisson.
+        peakedness: Variance of the requests that are prefilled at once over their mean; None if unknown.
+        surges_tps: Variance of the rate of input tokens from window to window over its mean, beyond that of independent
+            requests, tokens per second.
         blindness: Share of requests that go to any worker, rather than to one that is free; 0 to 1.
         queued: Requests that wait for their first token; None if unknown.
         decoding: Sequences that decode now, or wait for it, as many as there would be within the ITL target.
@@ -77,6 +80,8 @@ class Situation:
     isl_spread: Spread = ((1.0, 1.0),)
     osl_spread: Spread = ((1.0, 1.0),)
     burstiness: float = 1.0
+    peakedness: float | None = None
+    surges_tps: float = 0.0
     blindness: float = 0.0
     queued: float | None = None
     decoding: float = 0.0

@@ -111,6 +111,59 @@ def test_what_overloaded_workers_leave_undone_waits_though_they_could_take_up_al
     assert overloaded > needed(profile, 20.0, queued=60.0, prefill=Workers(4), startup_s=90.0)
 
 
+# Most outputs of one load are of one or three tokens.
+SHORT = ((0.2, 1), (0.5, 3), (0.3, 100))
+
+
+@pytest.mark.parametrize(("rate_rps", "workers"), [(20.0, 3), (60.0, 4), (60.0, 6)])
+def test_outputs_of_a_few_tokens_are_late_as_often_as_expected(profile, rate_rps, workers):
+    """A single prompt in between makes them late."""
+    generator, targets = np.random.default_rng(1), Targets(ttft_ms=500.0, itl_ms=20.0)
+    osl = generator.choice([tokens for _, tokens in SHORT], 20_000, p=[share for share, _ in SHORT])
+    isl = np.maximum(1, (1000 * np.exp(0.6 * generator.normal(size=len(osl)) - 0.18)).round()).astype(int)
+    times = generator.exponential(1 / rate_rps, len(osl)).cumsum()
+    deployment = AggregatedDeployment(profile, startup=lambda: 0.0, step_tokens=STEP_TOKENS, workers=workers)
+    served = [deployment.submit(*one) for one in zip(times.tolist(), isl.tolist(), osl.tolist(), strict=True)]
+    deployment.drain()
+    late = np.mean([(one.itl_ms or 0) > targets.itl_ms or one.ttft_ms > targets.ttft_ms for one in served[2000:]])
+    mean = sum(share * tokens for share, tokens in SHORT)
+    one = task(rate_rps, targets, isl=1000.0, osl=mean)
+    spread = tuple((share, tokens / mean) for share, tokens in SHORT)
+    one = dataclasses.replace(one, situation=dataclasses.replace(one.situation, osl_spread=spread))
+
+    def needed_for(missed):
+        return AggregatedSloSizing(profile, 100 * (1 - missed), STEP_TOKENS).required(one).decode
+
+    assert needed_for(1.5 * late) <= workers <= needed_for(late / 1.5)
+    assert needed_for(late / 3) > workers
+
+
+@pytest.mark.parametrize("percentile", [80.0, 95.0])
+def test_surges_are_more_load_at_times_and_no_clumps(profile, percentile):
+    """The rate is another one every three seconds, in which requests are independent; windows of ten even it out."""
+    generator, span_s, swing = np.random.default_rng(1), 3.0, 0.4
+    counts = generator.poisson(span_s * 40.0 * generator.gamma(1 / swing**2, swing**2, 200))
+    times = [np.sort(generator.uniform(span_s * n, span_s * (n + 1), count)) for n, count in enumerate(counts)]
+    shape = np.exp(0.6 * generator.normal(size=(counts.sum(), 2)) - 0.18)
+    lengths = np.maximum(1, (shape * (3000, 300)).round()).astype(int).tolist()
+
+    def met(workers):
+        deployment = AggregatedDeployment(profile, startup=lambda: 0.0, step_tokens=STEP_TOKENS, workers=workers)
+        requests = zip(np.concatenate(times).tolist(), lengths, strict=True)
+        served = [deployment.submit(time, isl, osl) for time, (isl, osl) in requests]
+        deployment.drain()
+        return np.mean([one.ttft_ms <= TARGETS.ttft_ms and one.itl_ms <= TARGETS.itl_ms for one in served])
+
+    variance = swing**2 * span_s / 10
+    # Tokens are expected to be as many as the load has that requests meet.
+    rate_rps, burstiness = 40.0 * (1 + variance), 1 + variance * 400.0 / np.exp(0.36)
+    known = {"burstiness": burstiness, "peakedness": 1.0, "surges_tps": variance * 40.0 * 3000}
+    workers = needed(profile, rate_rps, percentile=percentile, **known)
+    assert met(workers) >= percentile / 100
+    assert met(workers - 2) < percentile / 100
+    assert workers < needed(profile, rate_rps, percentile=percentile, burstiness=burstiness)
+
+
 def test_large_pools_take_great_bursts_calmly(profile):
     assert needed(profile, 200.0, burstiness=20.0) < 1.5 * needed(profile, 200.0)
 

@@ -86,6 +86,28 @@ def test_burstiness_is_taken_up(profile):
     assert play(again, [2])[0].decision.explanation.burstiness == 6.0
 
 
+def test_how_many_come_together_is_taken_up(profile):
+    """Also at a reaction, and what is learnt next is learnt from there."""
+    generator = random.Random(1)
+    planner, past = make(profile, mode="agg", load_predictor="kalman"), []
+    for index in range(1, 20):
+        step = index % 6 == 0
+        seen = Observation(
+            time=EPOCH + 10.0 * index,
+            interval=60.0 if step else 10.0,
+            requests_started=1800 if step else 300,
+            isl=3000.0,
+            osl=400.0,
+            queued=float(generator.randrange(20)),
+            inflight=100.0,
+            decode=Workers(12),
+        )
+        past.append(Remembered(seen, planner.step(seen) if step else planner.react(seen), reaction=not step))
+    again = make(profile, mode="agg", load_predictor="kalman")
+    again.recall(past[:-1], EPOCH + 185)
+    assert again.react(past[-1].observation).explanation.peakedness == past[-1].decision.explanation.peakedness > 1
+
+
 def test_the_peak_of_an_interval_is_taken_up(profile):
     past = play(make(profile), range(1, 31))
     uneven = [

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from planner.core.decision import Band, LoadForecast
 from planner.core.dispatch import Dispatch, Waits, share_beyond
 from planner.core.observation import Observation
+from planner.core.peakedness import Peakedness
+from planner.core.traffic import Traffic
 from planner.core.windows import Windows
 
 
@@ -103,3 +105,58 @@ class TestMore:
         load = LoadForecast(requests=10.0, requests_p10=8.0, requests_p90=12.0, isl=100.0, osl=10.0, interval=60.0)
         more = load.raised(5.0, prefill=20.0, decode=0.0)
         assert (more.requests, more.prefill_requests.mean, more.decode_requests.mean) == (15.0, 30.0, 10.0)
+
+
+def look(time, queued, requests=200.0):
+    return Observation(time=10.0 * time, interval=10.0, requests_started=requests, isl=1000.0, queued=queued)
+
+
+class TestPeakedness:
+    def learnt(self, queued):
+        found = Peakedness()
+        for time, requests in enumerate(queued):
+            found = found.learn(look(time, float(requests)))
+        return found.at_least
+
+    def test_independent_requests_have_none(self):
+        found = [self.learnt(np.random.default_rng(seed).poisson(6, 200)) for seed in range(50)]
+        assert np.mean(found) == pytest.approx(1.0, abs=0.15)
+
+    def test_requests_that_come_together_are_many_at_times_and_few_at_others(self):
+        found = [self.learnt(5 * np.random.default_rng(seed).poisson(2, 200)) for seed in range(50)]
+        assert np.mean(found) == pytest.approx(5.0, abs=0.8)
+
+    def test_a_load_that_rises_does_not_come_together(self):
+        generator = np.random.default_rng(1)
+        assert self.learnt(generator.poisson(np.linspace(5, 50, 200))) < 1.6
+
+    def test_unknown_is_not_even(self):
+        assert Peakedness().at_least is None
+        assert Peakedness().learn(look(0, 3.0)).learn(look(1, None)).learn(look(2, 3.0)).at_least is None
+
+
+class TestSurges:
+    def learnt(self, swing, queued=6.0):
+        traffic, generator, time = Traffic(), np.random.default_rng(1), 0
+        for _ in range(60):
+            tokens = requests = 0.0
+            for index in range(6):
+                rate = 200 * max(0.0, 1 + swing * generator.normal())
+                seen = look(
+                    time, None if queued is None else float(generator.poisson(queued)), float(generator.poisson(rate))
+                )
+                time, requests, tokens = time + 1, requests + seen.requests_started, tokens + 1
+                if index < 5:
+                    traffic.glimpse(seen)
+            whole = Observation(
+                time=10.0 * time, interval=60.0, requests_started=requests, isl=1000.0, queued=seen.queued
+            )
+            traffic.learn(whole, None)
+        return traffic.surges_tps
+
+    def test_windows_that_differ_by_more_than_chance_are_surges(self):
+        """The variance of the rate is its mean times this: 20 000 tokens/s that swing by 30 %."""
+        assert self.learnt(0.3) / 20_000 == pytest.approx(0.09, rel=0.4)
+
+    def test_chance_is_no_surge(self):
+        assert self.learnt(0.0) / 20_000 < 0.002
