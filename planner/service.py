@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 from connectors.base import ConnectorError
 from planner.assembly import make_store
@@ -47,6 +48,12 @@ def run(invocation: Invocation) -> int:
     return 0
 
 
+def _where(daemon: PlannerDaemon) -> dict[str, Any]:
+    """Where the daemon listens: for orchestrators, and for those who watch it."""
+    places = {"decisions_url": getattr(daemon.connector, "url", None), "metrics_ports": daemon.settings.report_ports}
+    return {name: place for name, place in places.items() if place}
+
+
 @contextlib.asynccontextmanager
 async def _decision_log(daemon: PlannerDaemon) -> AsyncIterator[None]:
     """Log every decision with what it stands on, if there is a folder for it."""
@@ -83,6 +90,7 @@ async def _serve(invocation: Invocation, tracing: Tracing) -> None:
             itl_ms=settings.itl,
             predictor=settings.load_predictor,
             max_gpus=settings.max_gpu_budget,
+            **_where(daemon),
         )
         with contextlib.suppress(asyncio.CancelledError):
             await daemon.run()

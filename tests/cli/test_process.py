@@ -152,7 +152,9 @@ def test_leader_election_where_there_is_no_lease_ends_with_2(flags):
 def test_the_ports_that_the_dynamo_operator_knows_are_served(start, free_port):
     metrics, system = free_port(), free_port()
     process = start("--metric-reporting-prometheus-port", metrics, "--system-port", system)
-    log_until(process, "No scaling needed")
+    (started,) = [entry for entry in log_until(process, "No scaling needed") if entry["event"] == "planner started"]
+    assert started["metrics_ports"] == [metrics, system]
+    assert started["decisions_url"].startswith("http://127.0.0.1:")
     for port, path in ((metrics, "metrics"), (system, "live"), (system, "health")):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=PATIENCE_S) as answer:
             assert answer.status == 200
