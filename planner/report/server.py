@@ -62,6 +62,7 @@ class ReportServer:
         app = web.Application()
         app.add_routes(
             [
+                web.get("/", _contents),
                 web.get("/metrics", self._metrics),
                 web.get("/healthz", self._health),
                 web.get("/live", self._health),
@@ -97,6 +98,12 @@ class ReportServer:
 
     async def _readiness(self, _: web.Request) -> web.Response:
         return _verdict(self._ready())
+
+
+async def _contents(request: web.Request) -> web.Response:
+    """What is served here, a path a line."""
+    paths = [resource.canonical for resource in request.app.router.resources()]
+    return web.Response(text="".join(f"{path}\n" for path in paths if path != "/"))
 
 
 async def _decisions(history: History, request: web.Request) -> web.Response:

@@ -83,6 +83,13 @@ async def test_health_is_where_the_dynamo_operator_looks_for_it(serve):
         assert (await client.get("/health")).status_code == 503
 
 
+async def test_who_comes_to_the_door_is_told_what_there_is(serve):
+    async with await serve() as client:
+        paths = (await client.get("/")).text.splitlines()
+        assert paths == ["/metrics", "/healthz", "/live", "/readyz", "/health", "/api/v1/decisions"]
+        assert {(await client.get(path)).status_code for path in paths} == {200}
+
+
 async def test_every_port_serves_the_same(history, free_port):
     ports = [free_port(), free_port()]
     server = ReportServer(
