@@ -60,6 +60,8 @@ class Draft:
 
 def reason_of(draft: Draft, prefill: PoolExplanation, decode: PoolExplanation, *, aggregated: bool) -> str:
     """One sentence on what is expected, and what becomes of the pools."""
+    if draft.unfounded:
+        return f"{draft.cause}, and so are workers: nothing is touched."
     if draft.cause:
         cause = draft.cause
     else:

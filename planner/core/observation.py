@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import Any, Self
 
 _QUANTILES = ("isl_quantiles", "osl_quantiles", "ttft_quantiles_ms", "itl_quantiles_ms")
 _POOLS = ("prefill", "decode")
+
+
+def _is_quantity(value: object) -> bool:
+    return isinstance(value, Real) and 0 <= float(value) < math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +35,14 @@ class Workers:
         """Refuse counts that no deployment can have.
 
         Raises:
-            ValueError: A count is negative.
+            ValueError: A count is negative, or no whole number.
         """
         for field in fields(self):
             value = getattr(self, field.name)
-            if value < 0:
-                raise ValueError(f"Workers.{field.name} is {value}; a count of workers is 0 or more")
+            if not isinstance(value, Integral) or value < 0:
+                raise ValueError(
+                    f"Workers.{field.name} is {value!r}; a count of workers is a whole number of 0 or more"
+                )
 
     @property
     def requested(self) -> int:
@@ -97,23 +104,28 @@ class Observation:
         """Refuse numbers that cannot have been observed.
 
         Raises:
-            ValueError: ``interval`` is not positive, or a number or quantile is negative, infinite or NaN.
+            ValueError: ``interval`` is not positive, or a number or quantile is negative, infinite, NaN or no number.
+            TypeError: A pool is something else than Workers.
         """
-        if not (math.isfinite(self.interval) and self.interval > 0):
-            raise ValueError(f"Observation.interval is {self.interval}; it is a length in seconds above 0")
+        if not (_is_quantity(self.interval) and self.interval > 0):
+            raise ValueError(f"Observation.interval is {self.interval!r}; it is a length in seconds above 0")
         for field in fields(self):
             value = getattr(self, field.name)
             if value is None or field.name in (*_QUANTILES, *_POOLS):
                 continue
-            if not (math.isfinite(value) and value >= 0):
+            if not _is_quantity(value):
                 raise ValueError(
-                    f"Observation.{field.name} is {value}; it is a finite number of 0 or more, or None if unknown"
+                    f"Observation.{field.name} is {value!r}; it is a finite number of 0 or more, or None if unknown"
                 )
+        for name in _POOLS:
+            pool = getattr(self, name)
+            if not isinstance(pool, Workers | None):
+                raise TypeError(f"Observation.{name} is {pool!r}; it is Workers(ready, pending), or None if unknown")
         for name in _QUANTILES:
             for p, value in (getattr(self, name) or {}).items():
-                if not (0 < p < 1 and math.isfinite(value) and value >= 0):
+                if not (_is_quantity(p) and 0 < p < 1 and _is_quantity(value)):
                     raise ValueError(
-                        f"Observation.{name} has {value} at {p}; it maps probabilities between 0 and 1 to finite "
+                        f"Observation.{name} has {value!r} at {p!r}; it maps probabilities between 0 and 1 to finite "
                         "numbers of 0 or more"
                     )
 

@@ -32,7 +32,7 @@ def test_quantiles_that_cannot_have_been_observed_are_refused(quantiles):
 
 
 def test_numbers_of_numpy_are_looked_at_too():
-    with pytest.raises(ValueError, match=r"Observation\.isl is nan"):
+    with pytest.raises(ValueError, match=r"Observation\.isl is .*nan"):
         Observation(time=60, interval=60, isl=np.float32("nan"))
 
 
@@ -52,6 +52,20 @@ def test_an_interval_has_a_length(interval):
 def test_negative_workers_are_refused():
     with pytest.raises(ValueError, match=r"Workers\.pending is -1"):
         Workers(ready=1, pending=-1)
+
+
+@pytest.mark.parametrize("ready", [1.5, "2", None])
+def test_workers_are_whole(ready):
+    with pytest.raises(ValueError, match=r"Workers\.ready is .*; a count of workers is a whole number of 0 or more"):
+        Workers(ready)
+    assert Workers(np.int64(2)).requested == 2
+
+
+def test_what_is_no_number_is_told_by_name():
+    with pytest.raises(ValueError, match=r"Observation\.isl is '3000'; it is a finite number"):
+        Observation(time=60, interval=60, isl="3000")
+    with pytest.raises(TypeError, match=r"Observation\.prefill is 3; it is Workers"):
+        Observation(time=60, interval=60, prefill=3)
 
 
 def test_requested_workers_are_those_that_serve_or_will():

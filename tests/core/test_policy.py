@@ -51,6 +51,7 @@ def test_blind_with_unknown_workers_touches_nothing(profile):
     decision = make_planner(profile).step(seen(1, None))
     assert decision.action is Action.HOLD
     assert decision.explanation.forecast is None
+    assert decision.explanation.reason == "The load is unknown, and so are workers: nothing is touched."
 
 
 def test_idle_goes_to_the_minimum_once_confirmed(profile):
