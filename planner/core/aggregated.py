@@ -77,8 +77,9 @@ class AggregatedSloSizing(SloSizing):
             return None
         context = observation.isl + observation.osl / 2
         step_s = self.profile.decode.itl_ms(max(1.0, batch), context) / 1000 * min(1.0, batch)
-        situation = _felt(situation, self.prefill_work(observation.isl, 1.0, situation).spread)
-        peaks = _peaks(self.prefill_work(observation.isl, 1.0, situation).spread, situation)
+        spread = self.prefill_work(observation.isl, 1.0, situation).spread
+        situation = _felt(situation, spread)
+        peaks = _peaks(spread, situation)
         isl, ready = observation.isl, workers.ready
 
         def mean_ttft_ms(slowness: float) -> float:
@@ -102,7 +103,9 @@ class _SharedCase(Case):
 
     def __init__(self, sizing: SloSizing, task: Task, step_tokens: int) -> None:
         spread = sizing.prefill_work(task.load.isl, task.corrections.prefill, task.situation).spread
-        super().__init__(sizing, replace(task, load=_surging(task, spread), situation=_felt(task.situation, spread)))
+        # Mean latencies are those of the mean load, however it varies.
+        load = task.load if sizing.wanted is None else _surging(task, spread)
+        super().__init__(sizing, replace(task, load=load, situation=_felt(task.situation, spread)))
         self._step_tokens = step_tokens
         self._peaks = _peaks(self._work.spread, self._situation)
         self._arrivals = _arrivals(self._situation)

@@ -164,6 +164,12 @@ def test_surges_are_more_load_at_times_and_no_clumps(profile, percentile):
     assert workers < needed(profile, rate_rps, percentile=percentile, burstiness=burstiness)
 
 
+@pytest.mark.parametrize("percentile", [None, 50.0, 95.0])
+def test_surges_never_make_workers_needless(profile, percentile):
+    surging = {"burstiness": 6.0, "peakedness": 1.0, "surges_tps": 40_000.0}
+    assert needed(profile, 40.0, percentile=percentile, **surging) >= needed(profile, 40.0, percentile=percentile)
+
+
 def test_large_pools_take_great_bursts_calmly(profile):
     assert needed(profile, 200.0, burstiness=20.0) < 1.5 * needed(profile, 200.0)
 
