@@ -148,8 +148,7 @@ class _SharedCase(Case):
         batch = self._curve.batch_at(tokens_rps / (1 - busy))
         if math.isinf(batch):
             return 0.0
-        shared_s = self._step_s(batch) * min(1.0, batch) * self._load.isl / self._step_tokens
-        service_s = self._work.service_s + shared_s
+        service_s = self._prompt_s(batch)
         if workers <= prefill_rps * service_s:
             return 0.0
         wait = WaitTail(workers, prefill_rps, service_s, self._work.variability, self._peaks)
@@ -159,20 +158,28 @@ class _SharedCase(Case):
         """A step of a batch without a prompt, as slow as engines are."""
         return self._corrections.decode * float(np.interp(batch, self._curve.sizes, self._curve.itl_s))
 
+    def _prompt_s(self, batch: float) -> float:
+        """Mean time of a prompt beside a batch, seconds."""
+        return self._work.service_s + self._step_s(batch) * min(1.0, batch) * self._load.isl / self._step_tokens
+
     def _prompts_met(self, service_s: float, wait: WaitTail) -> float:
         """Share of the requests that can meet the TTFT target at all that do."""
         target_s, work = self._targets.ttft_ms / 1000, self._work
         if self._wanted is None:
             return float(service_s + wait.probability * wait.mean_s <= target_s)
-        possible = [
-            (share, slowed_s)
-            for share, time_s in work.spread
-            if (slowed_s := time_s * service_s / work.service_s) <= target_s
-        ]
+        possible = [(share, time_s) for share, time_s in work.spread if time_s <= target_s]
         if not self.prefill_feasible or not possible:
             return 1.0
-        missed = math.fsum(share * wait.beyond(target_s - time_s) for share, time_s in possible)
-        return 1 - missed / math.fsum(share for share, time_s in work.spread if time_s <= target_s)
+        slowed, slowest = service_s / work.service_s, self._prompt_s(max(1.0, self._batch)) / work.service_s
+
+        def late(time_s: float) -> float:
+            if time_s * slowest <= target_s < time_s * slowed:
+                return 1.0
+            # One that is late beside the largest batch within the ITL target is no reason for smaller ones.
+            return wait.beyond(target_s - time_s * slowed)
+
+        missed = math.fsum(share * late(time_s) for share, time_s in possible)
+        return 1 - missed / math.fsum(share for share, _ in possible)
 
     def _tokens_met(self, workers: int, rate_rps: float, batch: float, busy: float, wait: WaitTail) -> float:
         """Share of requests whose tokens come in time, whatever prompts come in between and however batches vary."""

@@ -164,6 +164,12 @@ def test_surges_are_more_load_at_times_and_no_clumps(profile, percentile):
     assert workers < needed(profile, rate_rps, percentile=percentile, burstiness=burstiness)
 
 
+def test_prompts_that_the_batch_makes_late_are_late(profile):
+    """Each takes ten steps of the batch, which no ITL target keeps small; in time on eight workers is every second."""
+    sizing, targets = AggregatedSloSizing(profile, 95.0, 64), Targets(ttft_ms=60.0, itl_ms=1.0)
+    assert sizing.required(task(40.0, targets, isl=640.0, osl=100.0)).decode > 8
+
+
 @pytest.mark.parametrize("percentile", [None, 50.0, 95.0])
 def test_surges_never_make_workers_needless(profile, percentile):
     surging = {"burstiness": 6.0, "peakedness": 1.0, "surges_tps": 40_000.0}
