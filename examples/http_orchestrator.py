@@ -58,7 +58,7 @@ def call(planner: str, token: str | None, method: str, path: str, body: object =
             with urllib.request.urlopen(request, timeout=90) as response:
                 return None if response.status == 204 else json.load(response)
         except urllib.error.HTTPError as error:
-            if error.code == 404:
+            if error.code == 404 and path.endswith("/complete"):
                 # It has lost its state, and knows nothing of what it decided before: it will decide anew.
                 print(f"{planner}{path}: {error.read().decode()}", file=sys.stderr, flush=True)
                 return None

@@ -111,6 +111,12 @@ async def test_the_http_orchestrator_outlives_a_planner_that_has_lost_its_decisi
     assert await asyncio.to_thread(call, planner.url, "the-token", "POST", "/api/v1/decision/7/complete") is None
 
 
+async def test_the_http_orchestrator_ends_where_there_is_no_planner(planner):
+    call = runpy.run_path(str(EXAMPLES / "http_orchestrator.py"))["call"]
+    with pytest.raises(SystemExit, match=r"the planner refused /api/v1/decision/wait: .*there is no page"):
+        await asyncio.to_thread(call, f"{planner.url}/elsewhere", "the-token", "GET", "/api/v1/decision/wait")
+
+
 async def test_the_local_orchestrator_embeds_a_planner_and_scales_with_its_traffic():
     script = EXAMPLES / "local_workers/orchestrator.py"
     async with running(script, "--seconds", "600", "--period", "10", "--peak-rps", "30") as (process, output):
@@ -121,11 +127,15 @@ async def test_the_local_orchestrator_embeds_a_planner_and_scales_with_its_traff
 async def test_workers_that_do_not_finish_in_time_are_ended(local_workers, monkeypatch):
     monkeypatch.setattr(local_workers, "GRACE_S", 0.2)
     async with httpx.AsyncClient(trust_env=False) as http:
-        pool = local_workers.Pool("prefill", http)
+        pool = local_workers.Pool("decode", http)
         await pool.resize(1)
         (worker,) = pool.workers
-        busy = asyncio.ensure_future(pool.call(isl=10_000_000, osl=1))
-        await asyncio.sleep(0.2)
+        busy = asyncio.ensure_future(pool.call(isl=1, osl=10_000_000))
+
+        async def begun():
+            return (await http.get(f"{worker.url}/health")).json()["sequences"]
+
+        await until(begun)
         await asyncio.wait_for(worker.drain(), 30)
         assert worker.process.returncode == -signal.SIGKILL
         with pytest.raises(httpx.TransportError):
