@@ -63,7 +63,9 @@ class Band:
     def widened(self, deviation: float) -> Band:
         """Also uncertain by something else that is independent, with this standard deviation."""
         below, above = (math.hypot(abs(value - self.mean), Z90 * deviation) for value in (self.p10, self.p90))
-        most = None if self.most is None else self.mean + math.hypot(self.most - self.mean, _SIGMAS * deviation)
+        # What is below the mean limits nothing.
+        beyond = 0.0 if self.most is None else max(0.0, self.most - self.mean)
+        most = None if self.most is None else self.mean + math.hypot(beyond, _SIGMAS * deviation)
         return replace(self, p10=max(0.0, self.mean - below), p90=self.mean + above, most=most)
 
     def raised(self, more: float) -> Band:

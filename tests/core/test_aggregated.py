@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from planner import Observation, Planner, Settings, Workers
 from planner.core.aggregated import AggregatedSloSizing, AggregatedThroughputSizing
@@ -217,6 +219,31 @@ def test_throughput_gives_prompts_and_tokens_their_share_of_time(profile):
 
     assert made(workers) >= 40 * 300
     assert workers - 1 <= busy or made(workers - 1) < 40 * 300
+
+
+@settings(max_examples=60)
+@given(
+    rate_rps=st.just(0.0) | st.floats(1e-6, 50.0),
+    isl=st.floats(1.0, 50_000.0),
+    osl=st.floats(1.0, 3000.0),
+    percentile=st.sampled_from([None, 50.0, 95.0]),
+    step_tokens=st.sampled_from([64, 2048, 8192]),
+    known=st.fixed_dictionaries(
+        {
+            "burstiness": st.floats(1.0, 20.0),
+            "peakedness": st.none() | st.floats(1.0, 100.0),
+            "surges_tps": st.floats(0.0, 1e7),
+            "queued": st.none() | st.floats(0.0, 100.0),
+        }
+    ),
+)
+def test_whatever_comes_and_is_known_some_workers_are_enough(
+    profile, rate_rps, isl, osl, percentile, step_tokens, known
+):
+    sizing = AggregatedSloSizing(profile, percentile, step_tokens)
+    found = sizing.required(task(rate_rps, isl=isl, osl=osl, **known))
+    assert found.decode >= (1 if rate_rps else 0)
+    assert sizing.required(task(2 * rate_rps, isl=isl, osl=osl, **known)).decode >= found.decode - 1
 
 
 def test_nothing_arrives_nothing_is_needed(profile):

@@ -101,6 +101,21 @@ class TestMore:
         assert band.raised(200.0) == Band(mean=210.0, p10=208.0, p90=300.0, tail=50.0, most=400.0)
         assert band.raised(900.0) == Band(mean=910.0, p10=908.0, p90=910.0, tail=50.0, most=910.0)
 
+    @given(st.floats(0, 1e9), st.floats(0, 1), st.floats(0, 10), st.floats(0, 100), st.floats(0, 1e9))
+    def test_more_uncertainty_widens_a_band_on_all_sides(self, mean, below, above, most, deviation):
+        band = Band(mean=mean, p10=mean * (1 - below), p90=mean * (1 + above), most=mean * most)
+        wider, rounding = band.widened(deviation), 1 + 1e-9
+        assert wider.mean == band.mean
+        assert 0 <= wider.p10 <= band.p10 * rounding
+        assert wider.p90 * rounding >= band.p90
+        assert wider.most * rounding >= max(band.most, band.mean)
+
+    def test_no_more_uncertainty_leaves_a_band_as_it_is(self):
+        band = Band(mean=10.0, p10=8.0, p90=15.0, tail=2.0, most=20.0)
+        assert band.widened(0.0) == band
+        fell = Band(mean=10.0, p10=8.0, p90=15.0, most=4.0)
+        assert fell.widened(0.0).most <= fell.mean, "its 0.9 quantile is still what limits it"
+
     def test_a_load_is_raised_in_requests_and_in_both_kinds_of_tokens(self):
         load = LoadForecast(requests=10.0, requests_p10=8.0, requests_p90=12.0, isl=100.0, osl=10.0, interval=60.0)
         more = load.raised(5.0, prefill=20.0, decode=0.0)
@@ -129,6 +144,16 @@ class TestPeakedness:
     def test_a_load_that_rises_does_not_come_together(self):
         generator = np.random.default_rng(1)
         assert self.learnt(generator.poisson(np.linspace(5, 50, 200))) < 1.6
+
+    @given(st.lists(st.tuples(st.none() | st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e6)), max_size=30))
+    def test_whatever_is_seen_it_is_a_ratio(self, looks):
+        found = Peakedness()
+        for queued, requests, ttft_ms in looks:
+            found = found.learn(
+                Observation(time=0.0, interval=10.0, requests_started=requests, ttft_ms=ttft_ms, queued=queued)
+            )
+            assert found.value is None or 0 <= found.value <= 1e7
+            assert found.last == queued
 
     def test_unknown_is_not_even(self):
         assert Peakedness().at_least is None
