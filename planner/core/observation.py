@@ -105,29 +105,24 @@ class Observation:
 
         Raises:
             ValueError: ``interval`` is not positive, or a number or quantile is negative, infinite, NaN or no number.
-            TypeError: A pool is something else than Workers.
+            TypeError: A pool is something else than Workers, or quantiles are no mapping.
         """
         if not (_is_quantity(self.interval) and self.interval > 0):
             raise ValueError(f"Observation.interval is {self.interval!r}; it is a length in seconds above 0")
+        if not _is_quantity(self.time):
+            raise ValueError(f"Observation.time is {self.time!r}; it is in seconds since the epoch, 0 or more")
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None or field.name in (*_QUANTILES, *_POOLS):
+            if value is None:
                 continue
-            if not _is_quantity(value):
+            if field.name in _POOLS:
+                _check_pool(field.name, value)
+            elif field.name in _QUANTILES:
+                _check_quantiles(field.name, value)
+            elif not _is_quantity(value):
                 raise ValueError(
                     f"Observation.{field.name} is {value!r}; it is a finite number of 0 or more, or None if unknown"
                 )
-        for name in _POOLS:
-            pool = getattr(self, name)
-            if not isinstance(pool, Workers | None):
-                raise TypeError(f"Observation.{name} is {pool!r}; it is Workers(ready, pending), or None if unknown")
-        for name in _QUANTILES:
-            for p, value in (getattr(self, name) or {}).items():
-                if not (_is_quantity(p) and 0 < p < 1 and _is_quantity(value)):
-                    raise ValueError(
-                        f"Observation.{name} has {value!r} at {p!r}; it maps probabilities between 0 and 1 to finite "
-                        "numbers of 0 or more"
-                    )
 
     def to_dict(self) -> dict[str, Any]:
         """The observation as plain dictionaries and numbers."""
@@ -160,3 +155,19 @@ class Observation:
     def request_rate_rps(self) -> float | None:
         """Arrivals per second, or None if unknown."""
         return None if self.requests_started is None else self.requests_started / self.interval
+
+
+def _check_pool(name: str, pool: object) -> None:
+    if not isinstance(pool, Workers):
+        raise TypeError(f"Observation.{name} is {pool!r}; it is Workers(ready, pending), or None if unknown")
+
+
+def _check_quantiles(name: str, quantiles: object) -> None:
+    if not isinstance(quantiles, Mapping):
+        raise TypeError(f"Observation.{name} is {quantiles!r}; it is a mapping such as {{0.9: 350.0}}, or None")
+    for p, value in quantiles.items():
+        if not (_is_quantity(p) and 0 < p < 1 and _is_quantity(value)):
+            raise ValueError(
+                f"Observation.{name} has {value!r} at {p!r}; it maps probabilities between 0 and 1 to finite numbers "
+                "of 0 or more"
+            )

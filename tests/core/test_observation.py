@@ -66,6 +66,13 @@ def test_what_is_no_number_is_told_by_name():
         Observation(time=60, interval=60, isl="3000")
     with pytest.raises(TypeError, match=r"Observation\.prefill is 3; it is Workers"):
         Observation(time=60, interval=60, prefill=3)
+    with pytest.raises(TypeError, match=r"Observation\.isl_quantiles is \[3000\]; it is a mapping"):
+        Observation(time=60, interval=60, isl_quantiles=[3000])
+
+
+def test_time_is_always_known():
+    with pytest.raises(ValueError, match=r"Observation\.time is None; it is in seconds since the epoch"):
+        Observation(time=None, interval=60)
 
 
 def test_requested_workers_are_those_that_serve_or_will():
