@@ -87,12 +87,13 @@ class Trace:
             TraceError: The file cannot be read, or no line of it is a request.
         """
         self.bad_lines, self.bad_line_numbers = 0, []
-        found, first_bad = False, ""
+        found, first_bad, heading = False, "", ""
         try:
             with open_text(self.path) as lines:
                 columns: RequestColumns | None = None
                 for number, line in enumerate(lines, start=1):
                     if number == 1 and (columns := RequestColumns.of(line)) is not None:
+                        heading = "a heading, and nothing below it"
                         continue
                     request = _parse(line, columns)
                     if request is None:
@@ -107,7 +108,7 @@ class Trace:
             raise TraceError(
                 f"trace {self.path} holds no request; expected lines of JSON objects with {', '.join(_FIELDS)} "
                 "(timestamp in ms, lengths in tokens), or CSV with these columns; "
-                f"found {first_bad or 'no text'}"
+                f"found {first_bad or heading or 'no text'}"
             )
 
     def _note(self, number: int, line: str) -> None:

@@ -84,6 +84,7 @@ def test_a_clean_trace_has_nothing_to_complain_of(tmp_path):
         (b"\nhello\nbye\n", "found hello$"),
         (b"\xff\xfe\x00", "found "),
         (b'{"TIMESTAMP": 0}\n', r'found \{"TIMESTAMP": 0\}$'),
+        (b"timestamp,isl,osl\n\n", "found a heading, and nothing below it$"),
         (b"[" + b"1, " * 100, r"found \[(1, ){33}\.\.\.$"),
     ],
 )
