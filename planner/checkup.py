@@ -20,6 +20,7 @@ from planner.planner import Planner
 from planner.ports import check_ports
 from planner.report.history import History
 from planner.settings import ConfigurationError, Settings, misspelt
+from planner.simulation.trace import Trace, TraceError
 from planner.sources.base import Source, SourceError
 from profiles import EngineProfile, ProfileError
 
@@ -46,6 +47,7 @@ async def check_up(settings: Settings) -> list[Finding]:
     findings += check_environment(os.environ)
     findings += check_profile(settings)
     findings += _check_budget(settings)
+    findings += await asyncio.to_thread(lambda: list(_check_past(settings)))
     findings += await _check_far_end("metrics", lambda: make_source(settings, time.time))
     findings += await _check_far_end(
         "connector", lambda: make_connector(settings, time.time), lambda asked: _check_deployed(settings, asked)
@@ -93,6 +95,24 @@ def _check_budget(settings: Settings) -> Iterator[Finding]:
         profile = load_profile(settings)
         if problem := settings.over_budget(profile.prefill.gpus, profile.decode.gpus):
             yield Finding(subject="GPU budget", health=Health.FAILED, detail=problem, remedy="as it says")
+
+
+def _check_past(settings: Settings) -> Iterator[Finding]:
+    """Whether the predictors can be given the past that is set."""
+    if settings.load_predictor_warmup_trace is None:
+        return
+    trace = Trace(settings.load_predictor_warmup_trace)
+    try:
+        intervals = len(trace.intervals(settings.adjustment_interval))
+    except TraceError as error:
+        yield _not_as_set("warm-up trace", error)
+        return
+    if trace.complaint:
+        remedy = "mend these lines if they are requests"
+        yield Finding(subject="warm-up trace", health=Health.WARNING, detail=trace.complaint, remedy=remedy)
+        return
+    detail = f"{intervals} interval{'s' * (intervals != 1)} of {settings.adjustment_interval:g} s"
+    yield Finding(subject="warm-up trace", health=Health.OK, detail=detail)
 
 
 def _check_ttft(settings: Settings, profile: EngineProfile) -> Finding:
@@ -152,8 +172,8 @@ async def _check_far_end(
 def _check_deployed(settings: Settings, connector: Connector) -> Iterator[Finding]:
     """Whether the engines that are deployed are those of the profile, and fit into the budget."""
     with contextlib.suppress(ProfileError):
-        profile = load_profile(settings)
-        planner = Planner(settings, profile=profile)
+        # Predictors do not come into it, nor does what they are warmed up with.
+        planner = Planner(settings.model_copy(update={"load_predictor_warmup_trace": None}))
         try:
             differences = planner.take_deployed(*connector.engine_gpus, model=connector.model_name)
         except ProfileError as error:

@@ -10,6 +10,11 @@ from profiles import sample_profile_dir
 from tests.stubs import PlainConnector, PlainSource
 
 
+class AsProfiled(PlainConnector):
+    async def check(self):
+        return []
+
+
 class Deployed(PlainConnector):
     """A deployment of other engines and another model than those of the profile."""
 
@@ -57,3 +62,29 @@ async def test_engines_that_the_budget_cannot_hold_are_told(told):
     ((subject, health, detail),) = await told(max_gpu_budget=4)
     assert (subject, health) == ("GPU budget", Health.FAILED)
     assert "1 + 4 GPUs an engine take 5 GPUs" in detail
+
+
+@pytest.fixture
+def told_of_trace(told, monkeypatch, tmp_path):
+    """What is found of a trace to warm up with, where all else is well."""
+    monkeypatch.setattr("planner.checkup.make_connector", lambda *_: AsProfiled())
+
+    async def check(text):
+        path = tmp_path / "trace.jsonl"
+        path.write_text(text)
+        return await told(load_predictor_warmup_trace=path)
+
+    return check
+
+
+async def test_a_past_that_cannot_be_had_is_told(told_of_trace):
+    assert await told_of_trace('{"timestamp": 0, "input_length": 10, "output_length": 1}\n') == []
+    ((subject, health, detail),) = await told_of_trace("")
+    assert (subject, health) == ("warm-up trace", Health.FAILED)
+    assert "holds no request" in detail
+
+
+async def test_lines_of_the_past_that_are_left_out_are_told(told_of_trace):
+    ((subject, health, detail),) = await told_of_trace('{"timestamp": 0, "input_length": 10, "output_length": 1}\nx\n')
+    assert (subject, health) == ("warm-up trace", Health.WARNING)
+    assert "1 line" in detail
