@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from connectors.virtual import VirtualConnector, VirtualConnectorClient
-from planner.cli import EXIT_INTERRUPTED, Invocation, failed
+from planner.cli import Invocation, failed
 from planner.clock import ScaledClock
 from planner.daemon import PlannerDaemon
 from planner.demo.orchestrator import follow
@@ -69,8 +69,6 @@ def demo(invocation: Invocation) -> int:
             )
     except (ProfileError, ConfigurationError, ValueError) as error:
         return failed(invocation, error)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     return 0
 
 

@@ -49,13 +49,15 @@ def test_whoever_closed_the_pipe_is_told_nothing(words):
     assert (ended.returncode, ended.stderr) == (1, "")
 
 
-def test_a_command_that_is_interrupted_says_no_more_than_that(monkeypatch, capsys):
-    def interrupted(_):
+@pytest.mark.parametrize(("name", "begins"), [("check", "planner.checkup.check"), ("demo", "planner.demo.show._play")])
+def test_a_command_that_is_interrupted_says_no_more_than_that(name, begins, monkeypatch, tmp_path, capsys):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("planner.checkup.check", interrupted)
-    assert main(["check"]) == 130
-    assert capsys.readouterr() == ("", "python -m planner check: stopped\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(begins, interrupted)
+    assert main([name]) == 130
+    assert capsys.readouterr() == ("", f"python -m planner {name}: stopped\n")
 
 
 def test_sigterm_interrupts_a_command_and_is_left_as_it_was(monkeypatch, capsys):
