@@ -46,7 +46,8 @@ class ScaledClock:
         Args:
             speed: How many times as fast.
             longest_gap_s: Real seconds that count at most between two looks at the clock: a program that looks at it
-                all the time, and is stopped in between, finds that no more has passed.
+                all the time, and is stopped in between, finds that no more has passed. ``sleep_until``
+                looks often enough for none of its time to be lost.
 
         Raises:
             ValueError: ``speed`` is not positive.
@@ -71,4 +72,4 @@ class ScaledClock:
     async def sleep_until(self, when: float) -> None:
         """Return once the scaled clock has reached ``when``."""
         while (remaining := when - self.now()) > 0:
-            await asyncio.sleep(remaining / self.speed)
+            await asyncio.sleep(min(remaining / self.speed, self._longest_gap_s))

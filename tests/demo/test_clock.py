@@ -31,6 +31,16 @@ def test_no_more_passes_than_the_longest_gap_while_the_program_is_stopped(wall):
     assert clock.now() - begin == pytest.approx(18.0)
 
 
+async def test_who_sleeps_wakes_in_time_though_nobody_else_looks(wall, monkeypatch):
+    async def sleep(length_s):
+        wall["now"] += length_s
+
+    monkeypatch.setattr("planner.clock.asyncio.sleep", sleep)
+    clock = ScaledClock(30.0, longest_gap_s=0.1)
+    await clock.sleep_until(clock.now() + 300.0)
+    assert wall["now"] == pytest.approx(110.0)
+
+
 def test_it_does_not_stand(wall):
     with pytest.raises(ValueError, match="speed is 0; it is a factor above 0"):
         ScaledClock(0)
