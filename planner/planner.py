@@ -159,9 +159,9 @@ class Planner:
                 self._pass_time(last, now - interval)
         return learnt
 
-    def take_burstiness(self, recorded: Explanation) -> None:
+    def recall_traffic(self, recorded: Explanation) -> None:
         """Go on from how unevenly requests came when a decision was made that was recorded."""
-        self._policy.take_burstiness(recorded)
+        self._policy.recall_traffic(recorded)
 
     def _pass_time(self, last: float | None, until: float) -> None:
         """Let intervals pass that nobody observed."""

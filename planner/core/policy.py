@@ -88,8 +88,8 @@ class Policy:
             if not unfounded:
                 pool.recall(explained, decision.time)
 
-    def take_burstiness(self, recorded: Explanation) -> None:
-        """Go on from a burstiness that was recorded: it is learnt between adjustments, from what nobody kept."""
+    def recall_traffic(self, recorded: Explanation) -> None:
+        """Go on from how unevenly requests came, as recorded: it is learnt in between, from what nobody kept."""
         self._traffic.recall(recorded)
 
     def interrupt(self) -> None:

@@ -74,7 +74,7 @@ def replay(planner: Planner, records: Iterable[Record]) -> list[Replayed]:
         if record.kind is Kind.REACTION:
             if not planner.settings.reaction_interval_s:
                 continue
-            planner.take_burstiness(record.decision.explanation)
+            planner.recall_traffic(record.decision.explanation)
             decision = planner.react(deciding)
         else:
             planner.learn(seen, record.decision.explanation)
