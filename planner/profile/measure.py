@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from argparse import Namespace
 from pathlib import Path
 
 from rich.console import Console
 
-from planner.cli import EXIT_FAILED, EXIT_INTERRUPTED, Invocation, failed
+from planner.cli import EXIT_FAILED, Invocation, failed, interrupted
 from planner.profile.output import leave, refuse_to_overwrite, showing
 from planner.profile.reading import explaining, target
 from planner.profile.tables import Sheet, print_sheets
@@ -43,8 +42,9 @@ def run(invocation: Invocation) -> int:
         with showing(console) as tell:
             found = asyncio.run(measure(request, folder, on_progress=tell))
     except KeyboardInterrupt:
-        print(f"interrupted; what was measured is in {journal}: the same command goes on from there", file=sys.stderr)  # noqa: T201
-        return EXIT_INTERRUPTED
+        return interrupted(
+            invocation, f"stopped; what was measured is in {journal}: the same command goes on from there"
+        )
     except (ConfigurationError, MakingError) as error:
         return failed(invocation, error)
     return _report(found, folder, invocation)

@@ -10,11 +10,6 @@ from profiles import sample_profile_dir
 from tests.stubs import PlainConnector, PlainSource
 
 
-class AsProfiled(PlainConnector):
-    async def check(self):
-        return []
-
-
 class Deployed(PlainConnector):
     """A deployment of other engines and another model than those of the profile."""
 
@@ -67,7 +62,7 @@ async def test_engines_that_the_budget_cannot_hold_are_told(told):
 @pytest.fixture
 def told_of_trace(told, monkeypatch, tmp_path):
     """What is found of a trace to warm up with, where all else is well."""
-    monkeypatch.setattr("planner.checkup.make_connector", lambda *_: AsProfiled())
+    monkeypatch.setattr("planner.checkup.make_connector", lambda *_: PlainConnector())
 
     async def check(text):
         path = tmp_path / "trace.jsonl"

@@ -142,7 +142,8 @@ def test_the_command_measures_and_leaves_a_profile(served, tmp_path, capsys):
     assert "give --overwrite" in capsys.readouterr().err
 
 
-def test_ctrl_c_keeps_what_was_measured(served, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_the_end_of_its_job_keep_what_was_measured(number, served, tmp_path):
     # Who runs tests in the background has Ctrl-C ignored, and children inherit that.
     program = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -155,9 +156,10 @@ def test_ctrl_c_keeps_what_was_measured(served, tmp_path):
         while not (tmp_path / JOURNAL).exists() or (tmp_path / JOURNAL).read_text().count("\n") < 3:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert "python -m planner profile measure: stopped; what was measured is in" in printed
     assert "the same command goes on from there" in printed
     assert "Traceback" not in printed
 
