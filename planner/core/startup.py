@@ -31,8 +31,8 @@ class StartupTimes:
     def p90_s(self) -> float:
         """The time that nine of ten workers do not exceed, seconds.
 
-        Until one was measured it is not less than the oldest of those that are pending has waited, as long as that is
-        not stuck.
+        Until one was measured it is not less than the oldest of those that are pending has waited, but for the time in
+        which that is stuck.
         """
         if self._taken:
             return self._usual_s
