@@ -353,7 +353,7 @@ class Policy:
                 forecast=draft.forecast,
                 prefill=prefill,
                 decode=decode,
-                warnings=(*(draft.requirement.warnings if draft.requirement else ()), *self._stuck()),
+                warnings=(*(draft.requirement.warnings if draft.requirement else ()), *self._stuck(draft)),
                 sized_for=draft.sized_for,
                 burstiness=self._traffic.burstiness.value,
                 peak=self._traffic.peak,
@@ -367,9 +367,9 @@ class Policy:
     def _decode_name(self) -> str:
         return "worker" if self.rules.limits.aggregated else "decode worker"
 
-    def _stuck(self) -> list[str]:
+    def _stuck(self, draft: Draft) -> list[str]:
         pools = (("prefill worker", self._prefill), (self._decode_name, self._decode))
-        waits = [(name, pool.startup.stuck_s) for name, pool in pools]
+        waits = [(name, pool.stuck_s(draft.observation.time)) for name, pool in pools]
         return [f"A {name} has been pending for {wait / 60:.0f} minutes." for name, wait in waits if wait]
 
     def _explain_pool(self, draft: Draft, index: int, pool: Pool, target_ms: float) -> PoolExplanation:

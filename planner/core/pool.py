@@ -10,6 +10,9 @@ from planner.core.observation import Workers
 from planner.core.stabilisation import ScaleDownWindow
 from planner.core.startup import StartupTimes
 
+# A worker that is pending for so many times its usual time, and at least for so long, is stuck.
+_STUCK_TIMES, _STUCK_S = 3.0, 600.0
+
 
 @dataclass(slots=True)
 class Pool:
@@ -55,3 +58,10 @@ class Pool:
     def previous(self, workers: Workers | None) -> int | None:
         """What was asked for before: what is there or coming, else what was last decided."""
         return self.standing if workers is None else workers.requested
+
+    def stuck_s(self, time: float) -> float | None:
+        """How long a worker has been pending that should serve by now; None if none has."""
+        if self.startup.oldest_s is None:
+            return None
+        waited_s = time - self.startup.oldest_s
+        return waited_s if waited_s > max(_STUCK_S, _STUCK_TIMES * self.startup.p90_s) else None

@@ -7,8 +7,6 @@ from collections import deque
 from planner.core.observation import Workers
 
 _REMEMBERED = 20
-# A worker that is pending for so many times the usual time, and at least for so long, is stuck.
-_STUCK_TIMES, _STUCK_S = 3.0, 600.0
 
 
 class StartupTimes:
@@ -25,46 +23,26 @@ class StartupTimes:
         self._taken: deque[float] = deque(maxlen=_REMEMBERED)
         self._ready: int | None = None
         self._seen = False
-        self._now = 0.0
 
     @property
     def p90_s(self) -> float:
-        """The time that nine of ten workers do not exceed, seconds.
-
-        Until one was measured it is not less than the oldest of those that are pending has waited, but for the time in
-        which that is stuck.
-        """
-        if self._taken:
-            return self._usual_s
-        return max(self.prior_s, min(self.waited_s, self._stuck_after_s))
-
-    @property
-    def waited_s(self) -> float:
-        """How long the worker that has been pending longest had waited when workers were last seen, seconds.
-
-        0 if none is pending, or if nobody sees what has become of those that were asked for.
-        """
-        return max(0.0, self._now - self._asked[0]) if self._asked and self._seen else 0.0
-
-    @property
-    def stuck_s(self) -> float | None:
-        """How long a worker has been pending that should serve by now, seconds; None if none has."""
-        return self.waited_s if self.waited_s > self._stuck_after_s else None
-
-    @property
-    def _usual_s(self) -> float:
+        """The time that nine of ten workers do not exceed, seconds."""
         if not self._taken:
             return self.prior_s
         ordered = sorted(self._taken)
         return ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))]
 
     @property
-    def _stuck_after_s(self) -> float:
-        return max(_STUCK_S, _STUCK_TIMES * self._usual_s)
+    def oldest_s(self) -> float | None:
+        """When the worker that has been pending longest was asked for, seconds since the epoch.
+
+        None if none is, or if nobody sees what has become of those that were asked for.
+        """
+        return self._asked[0] if self._asked and self._seen else None
 
     def see(self, workers: Workers | None, time: float) -> None:
         """Take in what runs at a time."""
-        self._seen, self._now = workers is not None, time
+        self._seen = workers is not None
         if workers is None:
             return
         if self._ready is not None:
