@@ -110,7 +110,7 @@ class _SharedCase(Case):
         self._peaks = _peaks(self._work.spread, self._situation)
         self._arrivals = _arrivals(self._situation)
         self._overlap = overlap(self._situation.osl_spread)
-        self._prompt_square = math.fsum(share * time * time for share, time in self._work.spread)
+        self._prompt_variation = _second_moment(self._work.spread) - 1
         self._met_by = lru_cache(maxsize=None)(self._met_with)
 
     @property
@@ -240,8 +240,7 @@ class _SharedCase(Case):
         1 / (1 - busy) sequences, some more and some less as prompts are long. And sequences slow each other down.
         """
         held_up = busy / (1 - busy)
-        lengths = self._prompt_square / self._work.service_s**2 - 1
-        kicks = self._arrivals / (1 - busy) ** 2 + held_up**2 * lengths
+        kicks = self._arrivals / (1 - busy) ** 2 + held_up**2 * self._prompt_variation
         peaks = 1 + (kicks - 1) * self._overlap
         return batch / workers * self._context_moment * peaks / (1 - elasticity)
 
